@@ -1,0 +1,61 @@
+"""The use case: register what an event is about."""
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+
+from cloudevents.http import CloudEvent
+
+from registry.artifact import ArtifactPath
+from registry.errors import FolderMarker, InvalidEvent, NotForTheRegistry, UploadPart
+from registry.event import StorageObject
+from registry.outcome import Outcome, Result, Severity
+from registry.registration import Registration
+from registry.settings import Environment
+from registry.table import RegistryTable
+
+
+def register(event: CloudEvent, table: RegistryTable, clock: Callable[[], datetime]) -> Outcome:
+    """
+    Register the artifact that an event is about, if it is about one.
+
+    Never raises: what went wrong is in the outcome, whose `error` is set when the event has to
+    be delivered again. `clock` gives the time of the registration, with a time zone.
+    """
+    stored = artifact = environment = failure = None
+    try:
+        stored = StorageObject.from_event(event)
+        artifact = ArtifactPath.parse(stored.name)
+        environment = Environment.of_bucket(stored.bucket)
+        registration = Registration(
+            artifact=artifact, environment=environment, stored=stored, registered_at=clock()
+        )
+        table.append(registration)
+        result, severity, message = Result.REGISTERED, Severity.INFO, f"registered {registration}"
+    except (FolderMarker, UploadPart) as error:
+        result, severity, message = Result.SKIPPED, Severity.INFO, str(error)
+    except NotForTheRegistry as error:
+        result, severity, message = Result.SKIPPED, Severity.WARNING, str(error)
+    except InvalidEvent as error:
+        result, severity, message = Result.INVALID, Severity.ERROR, str(error)
+    except Exception as error:  # noqa: BLE001 - AppendFailed, or a fault of our own: nothing is lost
+        result, severity, message = Result.FAILED, Severity.ERROR, str(error)
+        failure = error
+
+    fields = event.data if isinstance(event.data, Mapping) else {}
+    return Outcome(
+        result=result,
+        severity=severity,
+        message=message,
+        event_id=str(event["id"]),
+        environment=environment,
+        gcs_bucket=_text_or_none(fields.get("bucket")),
+        gcs_path=_text_or_none(fields.get("name")),
+        generation=stored.generation if stored else None,
+        model_name=artifact.model_name if artifact else None,
+        model_version=artifact.model_version if artifact else None,
+        error=failure,
+    )
+
+
+def _text_or_none(value: object) -> str | None:
+    return value if isinstance(value, str) else None

@@ -1,0 +1,63 @@
+"""The recorded fact that one generation of an artifact arrived."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from datetime import datetime
+
+from registry.artifact import ArtifactPath
+from registry.event import StorageObject
+from registry.settings import Environment
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Registration:
+    """
+    One generation of an artifact, and when it was registered.
+
+    `registered_at` is the function's clock, with a time zone; all else comes from the event.
+    """
+
+    artifact: ArtifactPath
+    environment: Environment
+    stored: StorageObject
+    registered_at: datetime
+
+    @property
+    def insert_id(self) -> str:
+        """
+        What BigQuery recognizes a repeat by: the same for each delivery of the same write.
+
+        The event's own id would not do, as Cloud Storage may publish one write twice. Hashed,
+        because an insert id holds 128 bytes and a name up to 1,024.
+        """
+        identity = f"{self.stored.bucket}/{self.stored.name}#{self.stored.generation}"
+        return hashlib.sha256(identity.encode()).hexdigest()
+
+    def row(self) -> dict[str, str | None]:
+        """Column to value, as `tabledata.insertAll` takes them: INT64 and JSON are text too."""
+        stored = self.stored
+        uploader = stored.metadata.get("uploader")
+        return {
+            "model_name": self.artifact.model_name,
+            "model_version": str(self.artifact.model_version),
+            "environment": self.environment.value,
+            "gcs_bucket": stored.bucket,
+            "gcs_path": stored.name,
+            "file_size_bytes": str(stored.size),
+            "upload_timestamp": stored.time_created.isoformat(),
+            "uploader": uploader if isinstance(uploader, str) else None,
+            "registered_at": self.registered_at.isoformat(),
+            "generation": str(stored.generation),
+            "crc32c": stored.crc32c,
+            "md5_hash": stored.md5_hash,
+            "metadata": json.dumps(dict(stored.metadata)) if stored.metadata else None,
+        }
+
+    def __str__(self) -> str:
+        """Say what arrived where: `fraud-detection v3 model.pkl in dev`."""
+        artifact = self.artifact
+        return (
+            f"{artifact.model_name} v{artifact.model_version} {artifact.file_name}"
+            f" in {self.environment}"
+        )

@@ -1,0 +1,80 @@
+"""What the function reads from its environment variables."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Self
+
+from registry.errors import InvalidSettings, UnknownEnvironment
+
+DEFAULT_TABLE = "ml_registry.models"
+
+
+class Environment(StrEnum):
+    """Where a model version is meant to run. In the order of promotion."""
+
+    DEV = "dev"
+    STAGING = "staging"
+    PROD = "prod"
+
+    @classmethod
+    def of_bucket(cls, bucket: str) -> Self:
+        """
+        Read it from the end of a bucket's name, so that any prefix will do.
+
+        >>> Environment.of_bucket("acme-ml-models-prod")
+        <Environment.PROD: 'prod'>
+
+        Raises:
+            UnknownEnvironment: The name does not end in `-dev`, `-staging` or `-prod`.
+        """
+        _, dash, end = bucket.rpartition("-")
+        if not dash or end not in cls:
+            endings = ", ".join(f"-{environment}" for environment in cls)
+            raise UnknownEnvironment(
+                f"expected a bucket whose name ends in one of {endings}, found {bucket!r}"
+            )
+        return cls(end)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """The configuration of one instance of the function."""
+
+    project: str
+    table: str
+    emulated: bool
+
+    @classmethod
+    def from_environ(cls, environ: Mapping[str, str]) -> Self:
+        """
+        Read the configuration.
+
+        - `GCP_PROJECT_ID`, required: the project that holds the table.
+        - `REGISTRY_TABLE`, `<dataset>.<table>`: the table, `ml_registry.models` by default.
+        - `BIGQUERY_EMULATOR_HOST`, an address: BigQuery is there, and wants no credentials.
+          It is the client library's own variable, and the library reads it too.
+
+        An empty variable counts as one that is not set.
+
+        Raises:
+            InvalidSettings: Some are missing or unreadable; the message names each.
+        """
+        project = environ.get("GCP_PROJECT_ID") or ""
+        table = environ.get("REGISTRY_TABLE") or DEFAULT_TABLE
+        emulator = environ.get("BIGQUERY_EMULATOR_HOST") or ""
+        problems = []
+        if not project:
+            problems.append("GCP_PROJECT_ID: expected the project's id, found nothing; set it")
+        elif not re.fullmatch(r"[a-z0-9.:-]+", project):
+            problems.append(f"GCP_PROJECT_ID: expected a project's id, found {project!r}")
+        if not re.fullmatch(r"[A-Za-z0-9_]+\.[\w-]+", table):
+            problems.append(f"REGISTRY_TABLE: expected <dataset>.<table>, found {table!r}")
+        if emulator and not re.fullmatch(r"https?://[^/]+/?", emulator):
+            problems.append(
+                f"BIGQUERY_EMULATOR_HOST: expected http://<host>:<port>, found {emulator!r}"
+            )
+        if problems:
+            raise InvalidSettings("; ".join(problems))
+        return cls(project=project, table=table, emulated=bool(emulator))

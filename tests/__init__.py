@@ -1,0 +1,1 @@
+"""The tests; run.sh runs them all."""

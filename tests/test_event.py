@@ -1,0 +1,196 @@
+"""What a Cloud Storage event says of an object."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from cloudevents.http import CloudEvent
+from hypothesis import given
+from hypothesis import strategies as st
+
+from registry.errors import InvalidEvent, OtherEventType
+from registry.event import FINALIZED, StorageObject
+
+MISSING = object()
+
+
+def finalized(data: object, event_type: str = FINALIZED) -> CloudEvent:
+    """Make an event as the framework hands it to the function."""
+    attributes = {"type": event_type, "source": "//storage.googleapis.com/projects/_/buckets/b"}
+    return CloudEvent(attributes, data)
+
+
+def body(**changes: object) -> dict[str, Any]:
+    """Make the body of an event; a value of MISSING leaves a field out."""
+    fields: dict[str, Any] = {
+        "bucket": "ml-models-dev",
+        "name": "titanic-survival/v1/model.pkl",
+        "generation": "1587627537231057",
+        "size": "352",
+        "timeCreated": "2020-04-23T07:38:57.230Z",
+        "crc32c": "rTVTeQ==",
+        "md5Hash": "kF8MuJ5+CTJxvyhHS1xzRg==",
+        "metadata": {"uploader": "ada", "git_sha": "8d1f2ab"},
+        **changes,
+    }
+    return {key: value for key, value in fields.items() if value is not MISSING}
+
+
+def test_all_that_the_registry_needs_is_read() -> None:
+    stored = StorageObject.from_event(finalized(body()))
+
+    assert stored == StorageObject(
+        bucket="ml-models-dev",
+        name="titanic-survival/v1/model.pkl",
+        generation=1587627537231057,
+        size=352,
+        time_created=datetime(2020, 4, 23, 7, 38, 57, 230000, tzinfo=UTC),
+        crc32c="rTVTeQ==",
+        md5_hash="kF8MuJ5+CTJxvyhHS1xzRg==",
+        metadata={"uploader": "ada", "git_sha": "8d1f2ab"},
+    )
+
+
+def test_what_cloud_storage_may_leave_out_may_be_missing() -> None:
+    data = body(crc32c=MISSING, md5Hash=MISSING, metadata=MISSING)
+
+    stored = StorageObject.from_event(finalized(data))
+
+    assert (None, None, {}) == (stored.crc32c, stored.md5_hash, stored.metadata)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "read"),
+    [
+        ("generation", 1587627537231057, 1587627537231057),  # a number, as in some samples
+        ("size", 0, 0),
+        ("size", "0", 0),  # an empty file
+        ("size", str(2**63 - 1), 2**63 - 1),
+        ("name", "a" * 1024, "a" * 1024),
+    ],
+)
+def test_both_forms_of_a_number_and_both_ends_of_a_range_are_read(
+    key: str, value: object, read: object
+) -> None:
+    stored = StorageObject.from_event(finalized(body(**{key: value})))
+
+    assert getattr(stored, key) == read
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "2020-04-23T07:38:57.230Z",
+        "2020-04-23T07:38:57.23Z",
+        "2020-04-23T07:38:57.230000Z",
+        "2020-04-23T09:38:57.230+02:00",
+    ],
+)
+def test_a_time_is_read_in_utc(value: str) -> None:
+    stored = StorageObject.from_event(finalized(body(timeCreated=value)))
+
+    assert stored.time_created == datetime(2020, 4, 23, 7, 38, 57, 230000, tzinfo=UTC)
+    assert stored.time_created.tzinfo is UTC
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "expected"),
+    [
+        ("bucket", MISSING, "text, found None"),
+        ("bucket", "", "text, found ''"),
+        ("bucket", 7, "text, found 7"),
+        ("name", MISSING, "text, found None"),
+        ("name", "", "text, found ''"),
+        ("name", ["a"], "text, found \\['a'\\]"),
+        ("name", "a/v1/\ud800", "Unicode text"),  # half of a pair, which no UTF-8 can hold
+        ("name", "é" * 513, "at most 1024 bytes, found 1026"),  # Cloud Storage's own limit
+        ("generation", MISSING, "a whole number"),
+        ("generation", "", "a whole number"),
+        ("generation", "abc", "a whole number"),
+        ("generation", "-1", "a whole number"),
+        ("generation", -1, "a whole number"),
+        ("generation", 1.5, "a whole number"),
+        ("generation", "1_000", "a whole number"),  # int() would take it
+        ("generation", " 1 ", "a whole number"),  # this, too
+        ("generation", "٣", "a whole number"),  # and an Arabic one
+        ("generation", True, "a whole number"),  # which is an int to Python
+        ("generation", str(2**63), "a whole number"),  # past INT64
+        ("generation", 10**30, "a whole number"),
+        ("size", MISSING, "a whole number"),
+        ("size", "12 MB", "a whole number"),
+        ("size", None, "a whole number"),
+        ("timeCreated", MISSING, "an RFC 3339 time"),
+        ("timeCreated", "yesterday", "an RFC 3339 time"),
+        ("timeCreated", 1587627537, "an RFC 3339 time"),
+        ("timeCreated", "2020-04-23T07:38:57", "an RFC 3339 time"),  # of no time zone
+        ("timeCreated", "2020-02-30T00:00:00Z", "an RFC 3339 time"),  # no such day
+        ("timeCreated", "0001-01-01T00:00:00+12:00", "an RFC 3339 time"),  # before the year 1
+        ("crc32c", 7, "text"),
+        ("md5Hash", {}, "text"),
+        ("metadata", "uploader=ada", "an object of text values"),
+        ("metadata", ["uploader"], "an object of text values"),
+        ("metadata", {"a": {"b": "c"}}, "an object of text values"),  # it has no levels
+        ("metadata", {"a": float("nan")}, "an object of text values"),  # no JSON
+        ("metadata", {"a": "\ud800"}, "an object of text values"),  # no Unicode
+        ("metadata", {"a": 10**30}, "an object of text values"),  # past what BigQuery stores
+    ],
+)
+def test_a_malformed_field_is_named_with_what_was_expected(
+    key: str, value: object, expected: str
+) -> None:
+    with pytest.raises(InvalidEvent, match=f"^{key}: expected {expected}"):
+        StorageObject.from_event(finalized(body(**{key: value})))
+
+
+@pytest.mark.parametrize("data", [None, b"\xff", b'{"bucket":', "text", 7, [body()]])
+def test_a_body_that_is_no_json_object_is_malformed(data: object) -> None:
+    with pytest.raises(InvalidEvent, match=r"^data: expected a JSON object, found "):
+        StorageObject.from_event(finalized(data))
+
+
+def test_a_long_value_is_shown_in_part() -> None:
+    with pytest.raises(InvalidEvent) as refused:
+        StorageObject.from_event(finalized(body(size="9" * 100_000)))
+
+    assert len(str(refused.value)) < 300
+
+
+@pytest.mark.parametrize(
+    "event_type",
+    [
+        "google.cloud.storage.object.v1.deleted",
+        "google.cloud.storage.object.v1.archived",
+        "google.cloud.storage.object.v1.metadataUpdated",
+        "google.cloud.pubsub.topic.v1.messagePublished",
+        "google.cloud.audit.log.v1.written",
+    ],
+)
+def test_another_event_type_is_told_which_trigger_is_wanted(event_type: str) -> None:
+    with pytest.raises(OtherEventType, match=f"found '{event_type}'.*type={FINALIZED}"):
+        StorageObject.from_event(finalized(body(), event_type))
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+)
+
+
+@given(
+    st.fixed_dictionaries(
+        {},
+        optional={
+            key: st.just(value) | json_values for key, value in body(metadata={"a": "b"}).items()
+        },
+    )
+    | json_values
+)
+def test_any_body_is_either_read_or_malformed(data: object) -> None:
+    try:
+        stored = StorageObject.from_event(finalized(data))
+    except InvalidEvent as invalid:
+        assert "expected" in str(invalid)  # noqa: PT017 - both ways are right
+    else:
+        assert isinstance(data, dict)
+        assert (stored.bucket, stored.name) == (data["bucket"], data["name"])
+        assert (stored.generation, stored.size) == (int(data["generation"]), int(data["size"]))

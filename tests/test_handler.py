@@ -1,0 +1,78 @@
+"""The use case, with a table that is only told to fail."""
+
+from datetime import UTC, datetime
+
+import pytest
+
+from registry.errors import AppendFailed
+from registry.handler import register
+from registry.outcome import Result, Severity
+from registry.registration import Registration
+from registry.table import RegistryTable
+from tests.test_event import MISSING, body, finalized
+
+NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+
+
+class Table(RegistryTable):
+    """A table which keeps what is appended in a list, or fails."""
+
+    def __init__(self, error: Exception | None = None) -> None:
+        """`error` is raised instead of appending."""
+        self.registrations: list[Registration] = []
+        self.error = error
+
+    def append(self, registration: Registration) -> None:
+        """Append to the list."""
+        if self.error is not None:
+            raise self.error
+        self.registrations.append(registration)
+
+
+def test_an_artifact_is_registered_at_the_clocks_time() -> None:
+    table = Table()
+    outcome = register(finalized(body()), table, clock=lambda: NOW)
+
+    [registration] = table.registrations
+    assert registration.registered_at == NOW
+    assert (outcome.result, outcome.severity) == (Result.REGISTERED, Severity.INFO)
+    assert outcome.error is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "result", "severity"),
+    [
+        ({"name": "fraud/v1/"}, Result.SKIPPED, Severity.INFO),
+        ({"name": "gcloud/tmp/parallel_composite_uploads/a_0"}, Result.SKIPPED, Severity.INFO),
+        ({"name": "model.pkl"}, Result.SKIPPED, Severity.WARNING),
+        ({"bucket": "ml-models"}, Result.SKIPPED, Severity.WARNING),
+        ({"size": MISSING}, Result.INVALID, Severity.ERROR),
+    ],
+)
+def test_what_no_repeat_would_mend_is_not_asked_for_again(
+    changes: dict[str, object], result: Result, severity: Severity
+) -> None:
+    table = Table()
+    outcome = register(finalized(body(**changes)), table, clock=lambda: NOW)
+
+    assert table.registrations == []
+    assert (outcome.result, outcome.severity) == (result, severity)
+    assert outcome.error is None
+
+
+@pytest.mark.parametrize("error", [AppendFailed("table missing"), KeyError("a fault of our own")])
+def test_what_was_not_written_is_asked_for_again_whatever_the_reason(error: Exception) -> None:
+    outcome = register(finalized(body()), Table(error), clock=lambda: NOW)
+
+    assert (outcome.result, outcome.severity) == (Result.FAILED, Severity.ERROR)
+    assert outcome.error is error
+    assert outcome.message == str(error)
+
+
+def test_an_outcome_tells_as_much_as_could_be_read() -> None:
+    outcome = register(finalized(body(bucket="ml-models")), Table(), clock=lambda: NOW)
+
+    assert (outcome.gcs_bucket, outcome.gcs_path) == ("ml-models", "titanic-survival/v1/model.pkl")
+    assert (outcome.model_name, outcome.model_version) == ("titanic-survival", 1)
+    assert outcome.generation == 1587627537231057
+    assert outcome.environment is None
