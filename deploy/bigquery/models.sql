@@ -1,0 +1,25 @@
+-- The registry's table: one row for each registration, never changed, never deleted.
+-- Can be run again at any time. ${project}, ${dataset} and ${table} are filled in by whoever runs it.
+
+CREATE TABLE IF NOT EXISTS `${project}.${dataset}.${table}` (
+  model_name STRING NOT NULL OPTIONS (description = "First segment of the object's name"),
+  model_version INT64 NOT NULL OPTIONS (description = "Second segment of the object's name, v<N>"),
+  environment STRING NOT NULL OPTIONS (description = "dev, staging or prod: the end of the bucket's name"),
+  gcs_bucket STRING NOT NULL OPTIONS (description = "The bucket"),
+  gcs_path STRING NOT NULL OPTIONS (description = "The object's name, without gs://bucket/"),
+  file_size_bytes INT64 OPTIONS (description = "The object's size"),
+  upload_timestamp TIMESTAMP OPTIONS (description = "When Cloud Storage completed this generation"),
+  uploader STRING OPTIONS (description = "The object's custom metadata uploader, NULL when not set"),
+  registered_at TIMESTAMP NOT NULL OPTIONS (description = "When the function made this row")
+)
+PARTITION BY DATE(registered_at)
+CLUSTER BY model_name, environment, model_version
+OPTIONS (description = "Uploads of model artifacts; append-only");
+
+-- Lineage. Added to a table of the nine columns above, whatever made it, without touching a row.
+
+ALTER TABLE `${project}.${dataset}.${table}`
+  ADD COLUMN IF NOT EXISTS generation INT64 OPTIONS (description = "Which write of the object this is"),
+  ADD COLUMN IF NOT EXISTS crc32c STRING OPTIONS (description = "Checksum of the content, base64"),
+  ADD COLUMN IF NOT EXISTS md5_hash STRING OPTIONS (description = "Checksum of the content, base64; NULL for a composite object"),
+  ADD COLUMN IF NOT EXISTS metadata JSON OPTIONS (description = "The object's custom metadata");

@@ -1,0 +1,27 @@
+-- Exactly one row for each generation of an object, the first that was written: an event that came
+-- twice, more than a minute apart, is two rows in the table. Rows from before the column generation
+-- are told apart by the time of their upload.
+
+CREATE OR REPLACE VIEW `${project}.${dataset}.registrations`
+OPTIONS (description = "One row for each generation of an artifact")
+AS
+SELECT
+  model_name,
+  model_version,
+  environment,
+  gcs_bucket,
+  gcs_path,
+  file_size_bytes,
+  upload_timestamp,
+  uploader,
+  registered_at,
+  generation,
+  crc32c,
+  md5_hash,
+  metadata
+FROM `${project}.${dataset}.${table}`
+WHERE TRUE
+QUALIFY ROW_NUMBER() OVER (
+  PARTITION BY gcs_bucket, gcs_path, generation, IF(generation IS NULL, upload_timestamp, NULL)
+  ORDER BY registered_at
+) = 1;

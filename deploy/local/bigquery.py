@@ -1,0 +1,60 @@
+# /// script
+# requires-python = ">=3.13,<3.14"
+# dependencies = [
+#   "local-bigquery==0.3.2",
+#   "duckdb==1.5.5",
+#   "duckdb-extensions==1.5.5",
+#   "duckdb-extension-ducklake==1.5.5",
+#   "duckdb-extension-icu==1.5.5",
+#   "duckdb-extension-spatial==1.5.5",
+# ]
+# ///
+"""
+BigQuery on this machine: local-bigquery, on a loopback address, without a download at its start.
+
+Needs an environment of its own, as it does not run on the Python of the deployed function.
+"""
+
+import argparse
+import os
+import pathlib
+import sys
+
+EXTENSIONS = ["icu", "ducklake", "spatial"]
+
+
+def main() -> None:
+    """Serve until ended by a signal."""
+    parser = argparse.ArgumentParser(description="Serve BigQuery's REST API on 127.0.0.1.")
+    parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--project", required=True)
+    parser.add_argument("--data-dir", type=pathlib.Path, required=True)
+    options = parser.parse_args()
+
+    # DuckDB keeps its extensions below HOME: let that be this environment, which has them.
+    os.environ["HOME"] = sys.prefix
+    install_extensions()
+
+    from local_bigquery import cli  # noqa: PLC0415 - reads HOME when it is imported
+
+    serve = ["serve", "--host", "127.0.0.1", "--port", str(options.port), "--grpc-port", "0"]
+    where = ["--project", options.project, "--data-dir", str(options.data_dir)]
+    cli.main([*serve, *where, "--dataset", "scratch"])
+
+
+def install_extensions() -> None:
+    """Install from the wheels what DuckDB would otherwise download when it first needs it."""
+    import duckdb  # noqa: PLC0415 - reads HOME when it is imported
+    from duckdb_extensions import import_extension  # noqa: PLC0415 - as above
+
+    # One that is linked into DuckDB counts as installed, but is not found before it is needed.
+    installed = duckdb.sql(
+        "SELECT extension_name FROM duckdb_extensions()"
+        " WHERE installed AND install_mode <> 'STATICALLY_LINKED'"
+    )
+    for name in set(EXTENSIONS) - {name for (name,) in installed.fetchall()}:
+        import_extension(name)
+
+
+if __name__ == "__main__":
+    main()
