@@ -1,0 +1,146 @@
+"""A server which answers `tabledata.insertAll` as BigQuery does, also when it is in trouble."""
+
+import contextlib
+import json
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+Answer = Callable[["Handler", "Request"], None]
+
+
+@dataclass(frozen=True)
+class Request:
+    """One call of insertAll, and when it came."""
+
+    at: float
+    path: str
+    connection: tuple[str, int]
+    body: dict[str, Any]
+
+
+@dataclass
+class BigQueryServer:
+    """
+    Writes rows, once for each insert id, and answers what it is told to.
+
+    `answers` are taken one a request; after the last, it is well.
+    """
+
+    answers: Iterator[Answer]
+    url: str = ""
+    requests: list[Request] = field(default_factory=list)
+    rows: dict[str, dict[str, Any]] = field(default_factory=dict)
+    ended: threading.Event = field(default_factory=threading.Event)
+
+    def write(self, request: Request) -> None:
+        """Keep the rows of a request."""
+        for row in request.body["rows"]:
+            self.rows[row["insertId"]] = row["json"]
+
+
+class Handler(BaseHTTPRequestHandler):
+    """One connection of a client."""
+
+    protocol_version = "HTTP/1.1"
+    wbufsize = -1  # an answer leaves as a whole: its head alone would wait for a delayed ACK
+    bigquery: BigQueryServer
+
+    def do_GET(self) -> None:
+        """Say that the server is up."""
+        self.answer(200, {})
+
+    def do_POST(self) -> None:
+        """Answer insertAll."""
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        request = Request(time.monotonic(), self.path, self.client_address, body)
+        self.bigquery.requests.append(request)
+        next(self.bigquery.answers, well)(self, request)
+
+    def answer(self, status: int, body: dict[str, Any], **headers: str) -> None:
+        """Send a whole answer."""
+        self.send(status, json.dumps(body), Content_Type="application/json", **headers)
+
+    def send(self, status: int, text: str, **headers: str) -> None:
+        """Send a whole answer of any kind."""
+        content = text.encode()
+        self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name.replace("_", "-"), value)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's
+        """Stay silent."""
+
+
+def well(handler: Handler, request: Request) -> None:
+    """Write the rows, and say so."""
+    handler.bigquery.write(request)
+    handler.answer(200, {"kind": "bigquery#tableDataInsertAllResponse"})
+
+
+def error(status: int, reason: str, message: str = "No.", **headers: str) -> Answer:
+    """Refuse, in the form of Google's errors."""
+    problem = {"message": message, "domain": "global", "reason": reason}
+    body = {"error": {"code": status, "message": message, "errors": [problem]}}
+    return lambda handler, _: handler.answer(status, body, **headers)
+
+
+def bare_error(status: int) -> Answer:
+    """Refuse as a proxy on the way does, which knows no reasons."""
+    return lambda handler, _: handler.send(status, "upstream connect error")
+
+
+def row_errors(*problems: dict[str, str]) -> Answer:
+    """Take the request and refuse its row."""
+    body = {"insertErrors": [{"index": 0, "errors": list(problems)}]}
+    return lambda handler, _: handler.answer(200, body)
+
+
+def cut_before_writing(handler: Handler, _: Request) -> None:
+    """Close the connection instead of answering."""
+    handler.close_connection = True
+
+
+def cut_after_writing(handler: Handler, request: Request) -> None:
+    """Write the rows, and close the connection in the middle of saying so."""
+    handler.bigquery.write(request)
+    handler.send_response(200)
+    handler.send_header("Content-Type", "application/json")
+    handler.send_header("Content-Length", "1000")
+    handler.end_headers()
+    handler.wfile.write(b'{"kind": "bigquery#table')
+    handler.close_connection = True
+
+
+def garbled(handler: Handler, _: Request) -> None:
+    """Answer 200 with what is no JSON."""
+    handler.send(200, "<html>")
+
+
+def silent(handler: Handler, _: Request) -> None:
+    """Never answer."""
+    handler.bigquery.ended.wait(120)
+    handler.close_connection = True
+
+
+@contextlib.contextmanager
+def bigquery_server(answers: Iterable[Answer] = ()) -> Iterator[BigQueryServer]:
+    """Serve on a free port until the end of the block."""
+    bigquery = BigQueryServer(iter(answers))
+    handler = type("BoundHandler", (Handler,), {"bigquery": bigquery})
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        bigquery.url = f"http://127.0.0.1:{server.server_port}"
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        try:
+            yield bigquery
+        finally:
+            bigquery.ended.set()
+            server.shutdown()
+            thread.join()

@@ -1,0 +1,256 @@
+"""The function as it is deployed: over HTTP, with the BigQuery emulator behind it."""
+
+import json
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import functions_framework
+import pytest
+from google.cloud import bigquery
+
+from tests import bigquery_server as server
+from tests.conftest import PROJECT, ROOT, Function, serving
+from tests.test_event import body
+
+EVENTS = {path.stem: json.loads(path.read_text()) for path in (ROOT / "tests/events").glob("*")}
+LOG_KEYS = [
+    "severity",
+    "message",
+    "outcome",
+    "environment",
+    "event_id",
+    "gcs_bucket",
+    "gcs_path",
+    "generation",
+    "model_name",
+    "model_version",
+    "duration_ms",
+]
+HEADERS = {
+    "ce-id": "1215011316659232",
+    "ce-specversion": "1.0",
+    "ce-type": "google.cloud.storage.object.v1.finalized",
+    "ce-source": "//storage.googleapis.com/projects/_/buckets/ml-models-dev",
+    "content-type": "application/json",
+}
+
+
+def select(client: bigquery.Client, table: str, path: str) -> list[dict[str, Any]]:
+    """Read the rows of one object, less the time at which they were made."""
+    parameter = bigquery.ScalarQueryParameter("path", "STRING", path)
+    rows = client.query_and_wait(
+        f"SELECT * EXCEPT (registered_at) FROM ml_registry.{table} WHERE gcs_path = @path"  # noqa: S608
+        " ORDER BY generation, environment",
+        job_config=bigquery.QueryJobConfig(query_parameters=[parameter]),
+    )
+    return [
+        {**row, "upload_timestamp": row["upload_timestamp"].isoformat(timespec="microseconds")}
+        for row in rows
+    ]
+
+
+@pytest.mark.parametrize("case", sorted(EVENTS))
+def test_an_event_leads_to_its_row_and_its_line(
+    case: str, function: Function, client: bigquery.Client
+) -> None:
+    """Each case is a file in tests/events/, with what it is about and what is expected."""
+    expected, deliveries = EVENTS[case]["expected"], EVENTS[case]["deliveries"]
+    before = client.query_and_wait("SELECT COUNT(*) AS rows FROM ml_registry.models")
+
+    for delivery in deliveries:
+        text = delivery["text"] if "text" in delivery else json.dumps(delivery["body"])
+        answer = function.post(delivery["headers"], text)
+
+        assert answer.ok
+        [line] = function.new_lines()
+        assert list(line) == LOG_KEYS
+        assert expected["message"] in line["message"]
+        assert (expected["outcome"], expected["severity"]) == (line["outcome"], line["severity"])
+        assert line["event_id"] in {delivery["headers"].get("ce-id"), structured_id(delivery), None}
+
+    written = [
+        row
+        for path in {registration["gcs_path"] for registration in expected["registrations"]}
+        for row in select(client, "registrations", path)
+        if row["gcs_bucket"] in {r["gcs_bucket"] for r in expected["registrations"]}
+    ]
+    assert expected["registrations"] == written
+    after = client.query_and_wait("SELECT COUNT(*) AS rows FROM ml_registry.models")
+    assert bool(written) == (next(iter(after)).rows > next(iter(before)).rows)
+
+
+def structured_id(delivery: dict[str, Any]) -> object:
+    """Give the id of an event that is a body of its own, or was pushed by Pub/Sub."""
+    content = delivery.get("body")
+    if not isinstance(content, dict):
+        return None
+    return content.get("id") or content.get("message", {}).get("messageId")
+
+
+def test_the_line_of_a_registration_says_what_arrived_where(function: Function) -> None:
+    data = body(name="logged/v4/model.pkl", generation="1772366400999999")
+    function.post(HEADERS, json.dumps(data))
+
+    [line] = function.new_lines()
+    assert line.pop("duration_ms") >= 0
+    assert line == {
+        "severity": "INFO",
+        "message": "registered logged v4 model.pkl in dev",
+        "outcome": "registered",
+        "environment": "dev",
+        "event_id": "1215011316659232",
+        "gcs_bucket": "ml-models-dev",
+        "gcs_path": "logged/v4/model.pkl",
+        "generation": "1772366400999999",
+        "model_name": "logged",
+        "model_version": 4,
+    }
+
+
+def test_the_line_of_a_malformed_event_says_which_object_it_was(function: Function) -> None:
+    function.post(HEADERS, json.dumps(body(name="odd/v1/model.pkl", size="much")))
+
+    [line] = function.new_lines()
+    assert (line["gcs_bucket"], line["gcs_path"]) == ("ml-models-dev", "odd/v1/model.pkl")
+    assert (line["model_name"], line["generation"]) == (None, None)
+
+
+def test_the_rows_time_is_the_functions_clock_in_utc(
+    function: Function, client: bigquery.Client
+) -> None:
+    before = time.time()
+    function.post(HEADERS, json.dumps(body(name="clock/v1/model.pkl")))
+    after = time.time()
+
+    query = "SELECT registered_at FROM ml_registry.models WHERE model_name = 'clock'"
+    [row] = client.query_and_wait(query)
+    assert before <= row.registered_at.timestamp() <= after
+    function.new_lines()
+
+
+def test_a_request_that_the_framework_cannot_read_is_answered_and_told(function: Function) -> None:
+    """It would answer 500 to these, with a stack in the log, and they would come back."""
+    digits = b'{"generation": ' + b"9" * 5000 + b"}"
+    for unreadable in (b"[" * 100_000, digits):
+        assert function.post(HEADERS, unreadable).ok
+
+    for line in function.new_lines():
+        assert (line["outcome"], line["severity"]) == ("invalid", "ERROR")
+        assert "expected a CloudEvent whose data are a JSON object, found" in line["message"]
+
+
+def test_each_header_of_an_event_is_missed(function: Function) -> None:
+    required = ["ce-id", "ce-specversion", "ce-type", "ce-source"]
+    for missing in required:
+        headers = {key: value for key, value in HEADERS.items() if key != missing}
+        assert function.post(headers, json.dumps(body())).ok
+
+    assert ["invalid"] * 4 == [line["outcome"] for line in function.new_lines()]
+
+
+def test_a_table_of_nine_columns_keeps_working_and_can_be_brought_up_to_date(
+    bigquery_url: str, client: bigquery.Client, tmp_path: Path
+) -> None:
+    client.create_dataset("nine")
+    client.query_and_wait(
+        "CREATE TABLE nine.models (model_name STRING NOT NULL, model_version INT64 NOT NULL,"
+        " environment STRING NOT NULL, gcs_bucket STRING NOT NULL, gcs_path STRING NOT NULL,"
+        " file_size_bytes INT64, upload_timestamp TIMESTAMP, uploader STRING,"
+        " registered_at TIMESTAMP NOT NULL) PARTITION BY DATE(registered_at)"
+    )
+    with serving(tmp_path, bigquery_url, REGISTRY_TABLE="nine.models") as function:
+        assert function.post(HEADERS, json.dumps(body())).ok
+
+    [row] = client.query_and_wait("SELECT * FROM nine.models")
+    assert (9, "titanic-survival", "ada") == (len(row), row.model_name, row.uploader)
+
+
+def test_a_failed_event_is_answered_5xx_and_told_with_bigquerys_reason_and_the_stack(
+    tmp_path: Path,
+) -> None:
+    missing = server.error(404, "notFound", "Not found: Table soufianesys:ml_registry.models")
+    with server.bigquery_server([missing]) as bigquery, serving(tmp_path, bigquery.url) as function:
+        assert function.post(HEADERS, json.dumps(body())).status_code == 503
+        [line] = function.new_lines()
+        assert function.post(HEADERS, json.dumps(body())).ok
+
+    assert ("failed", "ERROR") == (line["outcome"], line["severity"])
+    assert "Not found: Table soufianesys:ml_registry.models" in line["message"]
+    assert [*LOG_KEYS, "stack_trace"] == list(line)
+    assert "Traceback (most recent call last)" in line["stack_trace"]
+    assert "google.api_core.exceptions.NotFound" in line["stack_trace"]
+    assert len(bigquery.rows) == 1
+
+
+def test_no_acknowledged_event_is_missing_with_bigquery_failing_half_of_the_time(
+    tmp_path: Path,
+) -> None:
+    """Nor is one there twice, although each is delivered once more than needed."""
+    faults = [
+        server.error(503, "backendError"),
+        server.cut_before_writing,
+        server.error(404, "notFound"),
+        server.cut_after_writing,
+        server.row_errors({"reason": "invalid", "message": "Not now."}),
+    ]
+    turns = (answer for _ in range(1000) for fault in faults for answer in (fault, server.well))
+    acknowledged: list[int] = []
+
+    def deliver(generation: int) -> None:
+        data = json.dumps(body(generation=generation))
+        while not served.post(HEADERS, data).ok:
+            pass
+        acknowledged.append(generation)
+        served.post(HEADERS, data)
+
+    with server.bigquery_server(turns) as bigquery, serving(tmp_path, bigquery.url) as served:
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(deliver, range(40)))
+        lines = served.new_lines()
+
+    assert sorted(acknowledged) == sorted(int(row["generation"]) for row in bigquery.rows.values())
+    assert len(acknowledged) == 40
+    assert any(line["outcome"] == "failed" for line in lines)
+
+
+def test_a_missing_setting_fails_the_start_and_is_named() -> None:
+    framework = str(Path(sys.executable).with_name("functions-framework"))
+    ended = subprocess.run(
+        [framework, "--target", "register_model"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert ended.returncode == 1
+    assert ended.stderr == (
+        "The function cannot start. GCP_PROJECT_ID: expected the project's id, found nothing;"
+        " set it\n"
+    )
+
+
+@pytest.mark.parametrize(("answers", "status"), [([], 200), ([server.error(404, "notFound")], 503)])
+def test_the_framework_answers_for_the_function(
+    answers: list[server.Answer], status: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In this process, where coverage is measured."""
+    with server.bigquery_server(answers) as bigquery:
+        monkeypatch.setenv("GCP_PROJECT_ID", PROJECT)
+        monkeypatch.setenv("BIGQUERY_EMULATOR_HOST", bigquery.url)
+        http = functions_framework.create_app("register_model", str(ROOT / "main.py")).test_client()  # type: ignore[no-untyped-call]
+
+        assert http.post("/", headers=HEADERS, json=body()).status_code == status
+        assert http.post("/", headers=HEADERS, data=b"[" * 100_000).status_code == 200
+        assert http.post("/", json=body()).status_code == 200
+        assert http.get("/").status_code == 405
+
+
+def test_without_its_settings_it_does_not_start() -> None:
+    """In this process, where coverage is measured."""
+    with pytest.raises(SystemExit, match="GCP_PROJECT_ID: expected the project's id"):
+        functions_framework.create_app("register_model", str(ROOT / "main.py"))  # type: ignore[no-untyped-call]

@@ -1,0 +1,173 @@
+"""The registry's table in BigQuery, when BigQuery is well and when it is not."""
+
+import itertools
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from registry.errors import AppendFailed
+from registry.settings import Settings
+from registry.table import RegistryTable
+from tests import bigquery_server as server
+from tests.bigquery_server import Answer, BigQueryServer
+from tests.test_registration import registration
+
+BOUND_SECONDS = 45
+
+
+def connect(bigquery: BigQueryServer, monkeypatch: pytest.MonkeyPatch) -> RegistryTable:
+    """Make the table as the function does."""
+    monkeypatch.setenv("BIGQUERY_EMULATOR_HOST", bigquery.url)
+    environ = {"GCP_PROJECT_ID": "acme", "BIGQUERY_EMULATOR_HOST": bigquery.url}
+    return RegistryTable.connect(Settings.from_environ(environ))
+
+
+def test_a_row_is_sent_with_its_insert_id_and_unknown_columns_ignored(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with server.bigquery_server() as bigquery:
+        connect(bigquery, monkeypatch).append(registration())
+
+    [request] = bigquery.requests
+    assert request.path.startswith(
+        "/bigquery/v2/projects/acme/datasets/ml_registry/tables/models/insertAll"
+    )
+    assert request.body == {
+        "rows": [{"insertId": registration().insert_id, "json": registration().row()}],
+        "ignoreUnknownValues": True,
+    }
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        pytest.param(server.error(503, "backendError"), id="503"),
+        pytest.param(server.error(503, "serviceUnavailable"), id="503 of another reason"),
+        pytest.param(server.bare_error(503), id="503 of a proxy"),
+        pytest.param(server.error(500, "internalError"), id="500"),
+        pytest.param(server.error(502, "badGateway"), id="502"),
+        pytest.param(server.bare_error(504), id="504"),
+        pytest.param(server.bare_error(408), id="408"),
+        pytest.param(server.error(429, "rateLimitExceeded"), id="429"),
+        pytest.param(server.bare_error(429), id="429 of a proxy"),
+        pytest.param(server.error(403, "rateLimitExceeded"), id="403, but it is the rate"),
+        pytest.param(server.cut_before_writing, id="cut before writing"),
+        pytest.param(server.cut_after_writing, id="cut after writing"),
+        pytest.param(server.garbled, id="garbled"),
+        pytest.param(server.silent, id="silent"),
+    ],
+)
+def test_a_passing_fault_is_ridden_out(answer: Answer, monkeypatch: pytest.MonkeyPatch) -> None:
+    with server.bigquery_server([answer]) as bigquery:
+        connect(bigquery, monkeypatch).append(registration())
+
+    first, second = bigquery.requests
+    assert first.body == second.body
+    assert second.at - first.at < 10
+    assert bigquery.rows == {registration().insert_id: registration().row()}
+
+
+def test_the_wait_that_bigquery_asks_for_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    answer = server.error(429, "rateLimitExceeded", Retry_After="2")
+    with server.bigquery_server([answer]) as bigquery:
+        connect(bigquery, monkeypatch).append(registration())
+
+    first, second = bigquery.requests
+    assert second.at - first.at >= 2
+
+
+@pytest.mark.parametrize(
+    ("answer", "told"),
+    [
+        pytest.param(
+            server.error(404, "notFound", "Not found: Table acme:ml_registry.models"),
+            "Not found: Table acme:ml_registry.models.*create the table with deploy/bigquery",
+            id="table missing",
+        ),
+        pytest.param(
+            server.error(403, "accessDenied", "Access Denied: Permission updateData denied"),
+            "Permission updateData denied.*roles/bigquery.dataEditor",
+            id="permission denied",
+        ),
+        pytest.param(
+            server.error(403, "quotaExceeded", "Quota exceeded: a long-term one"),
+            "Quota exceeded: a long-term one",
+            id="quota",
+        ),
+        pytest.param(server.error(400, "invalid", "Bad request"), "Bad request", id="400"),
+        pytest.param(
+            server.error(429, "rateLimitExceeded", "Come back", Retry_After="600"),
+            "Come back",
+            id="asked to wait for longer than the call may last",
+        ),
+        pytest.param(
+            server.row_errors(
+                {"reason": "invalid", "location": "model_version", "message": "Cannot convert"},
+            ),
+            "invalid: model_version: Cannot convert.*compare its columns",
+            id="row refused",
+        ),
+    ],
+)
+def test_what_no_repeat_within_the_call_would_mend_fails_at_once_with_bigquerys_reason(
+    answer: Answer, told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with server.bigquery_server([answer]) as bigquery:
+        table = connect(bigquery, monkeypatch)
+        with pytest.raises(AppendFailed, match=f"expected acme.ml_registry.models.*{told}"):
+            table.append(registration())
+
+    assert len(bigquery.requests) == 1
+    assert bigquery.rows == {}
+
+
+def test_a_lasting_fault_fails_before_the_platform_ends_the_call(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """All of them at once, because each takes its time."""
+    faults: list[Answer] = [
+        server.silent,
+        server.error(503, "backendError"),
+        server.error(429, "rateLimitExceeded", Retry_After="9"),
+        server.cut_before_writing,
+    ]
+
+    def seconds_until_it_fails(fault: Answer) -> float:
+        with server.bigquery_server(itertools.repeat(fault)) as bigquery:
+            with monkeypatch.context() as patch:
+                table = connect(bigquery, patch)
+            started = time.monotonic()
+            with pytest.raises(AppendFailed):
+                table.append(registration())
+            taken = time.monotonic() - started
+        assert len(bigquery.requests) > 2
+        attempts = [request.at for request in bigquery.requests] + [started + taken]
+        assert max(later - at for at, later in itertools.pairwise(attempts)) < 20
+        return taken
+
+    with ThreadPoolExecutor(len(faults)) as pool:
+        taken = list(pool.map(seconds_until_it_fails, faults))
+
+    assert max(taken) < BOUND_SECONDS
+    assert min(taken) > 20  # nor did it give up early
+
+
+def test_nobody_listening_is_told_as_such(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The retry is left out here: that its bound is kept is shown above."""
+    monkeypatch.setattr("registry.table._RETRY", None)
+    with server.bigquery_server() as bigquery:
+        table = connect(bigquery, monkeypatch)
+
+    with pytest.raises(AppendFailed, match=r"found ConnectionError: .*Connection refused"):
+        table.append(registration())
+
+
+def test_the_client_is_used_by_all_events(monkeypatch: pytest.MonkeyPatch) -> None:
+    with server.bigquery_server() as bigquery:
+        table = connect(bigquery, monkeypatch)
+        for generation in range(20):
+            table.append(registration(generation=generation))
+
+    assert len(bigquery.rows) == 20
+    assert len({request.connection for request in bigquery.requests}) == 1
