@@ -20,9 +20,10 @@ lib::bad_usage() {
 }
 
 # lib::python_environments ROOT: make, or bring up to date, the project's Python environments: .venv,
-# in which everything is run, and one for each emulator.
+# in which everything is run, and one for each emulator. Leaves the shell in ROOT.
 lib::python_environments() {
   local root=$1
+  cd "$root" || exit # where .python-version is, by which pyenv and uv find the Pythons
   PATH="$PATH:$root/.local/uv/bin"
   command -v uv >/dev/null || lib::install_uv "$root"
   lib::python_environment "$root/.venv" 3.12 "$root/tests/requirements.txt"

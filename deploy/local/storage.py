@@ -1,0 +1,480 @@
+# /// script
+# requires-python = ">=3.12"
+# dependencies = ["gcp-storage-emulator==2026.7.19", "google-crc32c==1.9.0"]
+# ///
+# ruff: noqa: SLF001
+"""
+Cloud Storage on this machine: gcp-storage-emulator, mended until Google's own clients work with it.
+
+Each completed write is sent on as an event, as Eventarc does. The mending replaces private names
+of the library, which is why its version is pinned exactly. Everything is kept in memory.
+"""
+
+import argparse
+import base64
+import email
+import functools
+import hashlib
+import heapq
+import http.client
+import itertools
+import json
+import logging
+import os
+import re
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from http import HTTPStatus
+from http.server import ThreadingHTTPServer
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+from gcp_storage_emulator import server
+from gcp_storage_emulator import storage as library
+from gcp_storage_emulator.exceptions import BadRequest, Conflict, NotFound
+from gcp_storage_emulator.handlers import buckets, objects
+
+library_download, library_read_data = objects.download, server._read_data
+
+type Resource = dict[str, Any]
+type Handler = Callable[[Request, Response, Storage], None]
+
+
+class Delivery:
+    """
+    Sends finalized events to the function, each again until it is acknowledged.
+
+    Several at once and each with its own back-off, so that one failing event holds up no other.
+    """
+
+    def __init__(self, address: str) -> None:
+        """Start the workers, which end with the process."""
+        self._address = urlsplit(address)
+        self._ids = itertools.count(time.time_ns() // 100)
+        self._due: list[tuple[float, int, float, Resource]] = []
+        self._changed = threading.Condition()
+        for _ in range(4):
+            threading.Thread(target=self._work, daemon=True).start()
+
+    def finalized(self, resource: Resource) -> None:
+        """Queue the event of a completed write, with the object as it is now."""
+        self._queue(next(self._ids), without_empty({**resource, "acl": None}), wait=0)
+
+    def _queue(self, number: int, resource: Resource, wait: float) -> None:
+        with self._changed:
+            heapq.heappush(self._due, (time.monotonic() + wait, number, wait, resource))
+            self._changed.notify()
+
+    def _next(self) -> tuple[int, float, Resource]:
+        with self._changed:
+            while not self._due or self._due[0][0] > time.monotonic():
+                self._changed.wait(self._due[0][0] - time.monotonic() if self._due else None)
+            self._changed.notify()  # one more worker looks when the next is due
+            return heapq.heappop(self._due)[1:]
+
+    def _work(self) -> None:
+        while True:
+            number, waited, resource = self._next()
+            try:
+                answer = f"answer {self._post(number, resource)}"
+            except (OSError, http.client.HTTPException) as error:
+                answer = repr(error)
+            if answer not in {f"answer {status}" for status in (102, 200, 201, 202, 204)}:
+                wait = min(waited * 2 or 0.5, 30)
+                name = f"gs://{resource['bucket']}/{resource['name']}"
+                sys.stderr.write(f"event of {name} not delivered: {answer}; again in {wait} s\n")
+                self._queue(number, resource, wait)
+
+    def _post(self, number: int, resource: Resource) -> int:
+        headers = {
+            "content-type": "application/json",
+            "ce-specversion": "1.0",
+            "ce-id": str(number),
+            "ce-type": "google.cloud.storage.object.v1.finalized",
+            "ce-source": f"//storage.googleapis.com/projects/_/buckets/{resource['bucket']}",
+            "ce-subject": f"objects/{resource['name']}".encode(),
+            "ce-time": resource["timeCreated"],
+            "ce-bucket": resource["bucket"],
+        }
+        to = self._address
+        connection = http.client.HTTPConnection(to.hostname or "", to.port, timeout=60)
+        try:
+            connection.request("POST", to.path or "/", json.dumps(resource), headers)
+            return connection.getresponse().status
+        finally:
+            connection.close()
+
+
+class Storage(library.Storage):  # type: ignore[misc]
+    """The library's storage in memory, with objects described as Cloud Storage describes them."""
+
+    def __init__(self, finalized: Callable[[Resource], None]) -> None:
+        """Begin with no buckets."""
+        super().__init__(use_memory_fs=True)
+        self.lock = threading.Lock()
+        self._finalized = finalized
+        self._generation = 0
+
+    def create_file(
+        self,
+        bucket_name: str,
+        file_name: str,
+        content: bytes,
+        file_obj: Resource,
+        file_id: str | None = None,
+    ) -> None:
+        """Complete a write: whichever way an object is written, it ends here."""
+        if file_name in {None, "", ".", ".."} or re.search(r"[\r\n]", file_name):
+            raise BadRequest(f"Invalid object name: {file_name!r}")
+        self._generation = max(self._generation + 1, time.time_ns() // 1000)
+        created = timestamp(self._generation)
+        path = f"b/{bucket_name}/o/{quote(file_name, safe='')}"
+        address = file_obj["mediaLink"].partition("/download/")[0]
+        media = f"{path}?generation={self._generation}&alt=media"
+        file_obj |= {
+            "id": f"{bucket_name}/{file_name}/{self._generation}",
+            "selfLink": f"{address}/storage/v1/{path}",
+            "mediaLink": f"{address}/download/storage/v1/{media}",
+            "generation": str(self._generation),
+            "metageneration": "1",
+            "size": str(len(content)),
+            "timeCreated": created,
+            "updated": created,
+            "timeStorageClassUpdated": created,
+        }
+        super().create_file(bucket_name, file_name, content, file_obj, file_id)
+        self._finalized(file_obj)
+
+    def _object_path(self, bucket_name: str, file_name: str) -> str:
+        # To the library a name is a path, where `a//b` is `a/b` and `..` an error.
+        return f"{bucket_name}/{hashlib.sha256(file_name.encode()).hexdigest()}"
+
+    def _write_config_to_file(self) -> None:
+        """Save nothing: there is nobody to read it, and it takes longer with each object."""
+
+
+class Request(server.Request):  # type: ignore[misc]
+    """A request, with what Cloud Storage would check before it does anything."""
+
+    def asked(self, parameter: str) -> str | None:
+        """Read one parameter of the query."""
+        values: list[str] = self.query.get(parameter, [None])
+        return values[0]
+
+    def check(self, body: object, storage: Storage) -> None:
+        """Refuse what is about another generation, or under a condition that is not met."""
+        at = self.params
+        given = body if isinstance(body, dict) else {}
+        upload = storage.resumable.get(self.asked("upload_id"), given.get("meta", given))
+        name = at.get("object_id") or self.asked("name") or upload.get("name")
+        if "dest_object_id" in at:
+            source = storage.get_file_obj(at["bucket_name"], name)
+            require_generation(self.asked("sourceGeneration"), source)
+            require(self.asked, source, of="Source")
+        bucket_name = at.get("dest_bucket_name", at.get("bucket_name"))
+        found = storage.objects.get(bucket_name, {}).get(at.get("dest_object_id", name))
+        if self.method in {"GET", "DELETE", "PATCH"} and (not found or self.asked("softDeleted")):
+            return
+        if self.method != "POST":
+            require_generation(self.asked("generation"), found)
+        require(self.asked, found)
+
+
+class Response(server.Response):  # type: ignore[misc]
+    """An answer as Cloud Storage gives it."""
+
+    def __setitem__(self, key: str, value: str) -> None:
+        """Send text as UTF-8, which http.server would refuse: custom metadata are headers too."""
+        super().__setitem__(key, value.encode().decode("latin-1"))
+
+    def json(self, obj: Resource) -> None:
+        """Leave out what is empty."""
+        super().json(without_empty(obj))
+
+
+class PreconditionFailed(Exception):
+    """A write is under a condition, such as `ifGenerationMatch=0`, that is not met."""
+
+
+def require_generation(wanted: object, resource: Resource | None) -> None:
+    """Know only the latest generation of an object: there is no versioning here."""
+    if resource and wanted and str(wanted) != resource["generation"]:
+        raise NotFound(f"No such object: {resource['name']} with generation {wanted}")
+
+
+def require(asked: Callable[[str], str | None], resource: Resource | None, of: str = "") -> None:
+    """Compare each precondition with the object; one that does not exist has generation 0."""
+    for counter, kind in itertools.product(("Generation", "Metageneration"), ("Match", "NotMatch")):
+        wanted = asked(f"if{of}{counter}{kind}")
+        found = int(resource[counter.lower()]) if resource else 0
+        if wanted is not None and (int(wanted) == found) != (kind == "Match"):
+            raise PreconditionFailed(f"if{of}{counter}{kind}={wanted}, but it is {found}")
+
+
+def read_body(handler: server.RequestHandler, query: Mapping[str, Sequence[str]]) -> object:
+    """Read what is uploaded as it is; the library would read a JSON file as a request."""
+    content_type = handler.headers.get("Content-Type", "")
+    related = content_type.startswith("multipart/related")
+    if not related and "upload_id" not in query and "media" not in query.get("uploadType", ()):
+        return library_read_data(handler, query)
+    sent = server._read_raw_data(handler) or b""
+    if len(sent) < int(handler.headers.get("Content-Length", 0)):
+        raise ConnectionAbortedError("the client went away during an upload")
+    content = server._decode_raw_data(sent, handler) or b""
+    return multipart(content_type, content) if related else content
+
+
+def multipart(content_type: str, body: bytes) -> Resource:
+    """
+    Split an upload into metadata and content, byte for byte.
+
+    gcloud quotes the boundary with `'` and ends lines with a bare line feed.
+    """
+    boundary = re.search(r"boundary=(['\"]?)([^;]+)\1", content_type)
+    if not boundary:
+        raise BadRequest(f"expected a multipart boundary, found {content_type!r}")
+    delimiter = b"--" + boundary[2].encode()
+    newline = b"\r\n" if body.startswith(delimiter + b"\r\n") else b"\n"
+    _, metadata, rest = (newline + body).split(newline + delimiter, 2)
+    header, _, content = rest.partition(newline * 2)
+    return {
+        "meta": json.loads(metadata.partition(newline * 2)[2]),
+        "content": content[: content.rindex(newline + delimiter)],
+        "content-type": email.message_from_bytes(header.lstrip())["Content-Type"],
+    }
+
+
+def timestamp(generation: int) -> str:
+    """Tell the time of a generation, which counts microseconds, as Cloud Storage writes it."""
+    time_of = datetime.fromtimestamp(generation / 1_000_000, UTC)
+    return time_of.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def without_empty(answer: Resource) -> Resource:
+    """Leave out what has no value, as Cloud Storage does: such as the MD5 of a composite object."""
+
+    def keep(part: Resource) -> Resource:
+        return {key: value for key, value in part.items() if value not in (None, [], {})}
+
+    answered: Resource = json.loads(json.dumps(answer), object_hook=keep)
+    return answered
+
+
+def write(request: Request, storage: Storage, content: bytes, given: Resource) -> Resource:
+    """Write what is made of other objects. Hashes are computed, whatever the client sent."""
+    bucket_name, name = [*request.params.values()][-2:]
+    properties = {**given, "crc32c": None, "md5Hash": None}
+    resource: Resource = objects._make_object_resource(
+        request.base_url, bucket_name, name, given.get("contentType"), len(content), properties
+    )
+    objects._checksums(content, resource)
+    if components := given.get("componentCount"):
+        resource |= {"componentCount": components, "md5Hash": None}
+    storage.create_file(bucket_name, name, content, resource)
+    return resource
+
+
+def copied(request: Request, storage: Storage) -> Resource:
+    """Copy an object with its metadata, except where the request gives other metadata."""
+    source = request.params["bucket_name"], request.params["object_id"]
+    given = {**storage.get_file_obj(*source), **(request.data or {})}
+    return write(request, storage, storage.get_file(*source), given)
+
+
+def copy(request: Request, response: Response, storage: Storage) -> None:
+    """Answer objects.copy."""
+    response.json(copied(request, storage))
+
+
+def rewrite(request: Request, response: Response, storage: Storage) -> None:
+    """Answer objects.rewrite, always in one go."""
+    resource = copied(request, storage)
+    sizes = dict.fromkeys(("objectSize", "totalBytesRewritten"), resource["size"])
+    response.json({"kind": "storage#rewriteResponse", "done": True, "resource": resource, **sizes})
+
+
+def compose(request: Request, response: Response, storage: Storage) -> None:
+    """Answer objects.compose. Such an object has no MD5, and says of how many it is made."""
+    bucket_name = request.params["bucket_name"]
+    sources = []
+    for part in request.data["sourceObjects"]:
+        source = storage.get_file_obj(bucket_name, part["name"])
+        require_generation(part.get("generation"), source)
+        require(part.get("objectPreconditions", {}).get, source)
+        sources.append(source)
+    content = b"".join(storage.get_file(bucket_name, source["name"]) for source in sources)
+    given = {"contentType": sources[0].get("contentType"), **request.data.get("destination", {})}
+    given["componentCount"] = sum(source.get("componentCount", 1) for source in sources)
+    response.json(write(request, storage, content, given))
+
+
+def patched(storage: Storage, bucket_name: str, name: str, changes: Resource) -> Resource | None:
+    """Merge, as Cloud Storage does: a null takes a property, or a key of the metadata, away."""
+    before = storage.objects.get(bucket_name, {}).get(name)
+    if not before:
+        return None
+    resource: Resource = objects._patch_object({**before}, changes)
+    resource |= {key: None for key, value in changes.items() if value is None}
+    if changes.get("metadata"):
+        metadata = {**(before.get("metadata") or {}), **changes["metadata"]}
+        resource["metadata"] = {key: v for key, v in metadata.items() if v is not None}
+    resource["updated"] = timestamp(time.time_ns() // 1000)
+    storage.patch_object(bucket_name, name, resource)
+    return resource
+
+
+def list_objects(request: Request, response: Response, storage: Storage) -> None:
+    """Answer objects.list, a page at a time. A page's token is where the one before it ended."""
+    found, prefixes = storage.get_file_list(
+        request.params["bucket_name"],
+        *(request.asked(parameter) for parameter in ("prefix", "delimiter", "matchGlob")),
+        soft_deleted=(request.asked("softDeleted") or "").lower() == "true",
+    )
+    # A soft-deleted object may be there in several generations.
+    listed = {f"{resource['name']}\0{resource['generation']}": resource for resource in found}
+    after = base64.urlsafe_b64decode(request.asked("pageToken") or "").decode()
+    left = sorted(key for key in [*listed, *prefixes] if key > after)
+    page = left[: int(request.asked("maxResults") or 1000)]
+    answer = {
+        "kind": "storage#objects",
+        "prefixes": [key for key in page if key not in listed],
+        "items": [listed[key] for key in page if key in listed],
+    }
+    if len(page) < len(left):
+        answer["nextPageToken"] = base64.urlsafe_b64encode(page[-1].encode()).decode()
+    response.json(answer)
+
+
+def download(request: Request, response: Response, storage: Storage) -> None:
+    """Answer with the content; clients learn from headers which generation it is."""
+    library_download(request, response, storage)
+    resource = storage.get_file_obj(*request.params.values())
+    response["X-Goog-Generation"] = resource["generation"]
+    response["X-Goog-Metageneration"] = resource["metageneration"]
+    response["X-Goog-Storage-Class"] = resource["storageClass"]
+    if not resource["md5Hash"] and "X-Goog-Hash" in response._headers:
+        response["X-Goog-Hash"] = f"crc32c={resource['crc32c']}"
+
+
+def storage_layout(request: Request, response: Response, storage: Storage) -> None:
+    """Answer buckets.getStorageLayout, which gcloud asks before it walks a folder."""
+    bucket = storage.buckets.get(request.params["bucket_name"])
+    if not bucket:
+        raise NotFound("The specified bucket does not exist.")
+    layout = {"kind": "storage#storageLayout", "bucket": bucket["name"]}
+    layout |= {key: bucket[key] for key in ("location", "locationType")}
+    response.json(layout | {"hierarchicalNamespace": {"enabled": False}})
+
+
+def managed_folders(_: Request, response: Response, __: Storage) -> None:
+    """Answer managedFolders.list, which gcloud asks before it removes a bucket: there are none."""
+    response.json({"kind": "storage#managedFolders"})
+
+
+def resumable_incomplete(response: Response, storage: Storage, upload_id: str, **_: object) -> None:
+    """Say how much has arrived; of nothing the library would say that it is one byte."""
+    response.status = objects.GoogleHTTPStatus.RESUME_INCOMPLETE
+    if received := storage.get_resumable_byte_count(upload_id):
+        response["Range"] = f"bytes=0-{received - 1}"
+
+
+STATUSES: Mapping[type[Exception], HTTPStatus] = {
+    NotFound: HTTPStatus.NOT_FOUND,
+    BadRequest: HTTPStatus.BAD_REQUEST,
+    Conflict: HTTPStatus.BAD_REQUEST,  # a hash that does not match
+    PreconditionFailed: HTTPStatus.PRECONDITION_FAILED,
+}
+
+
+def answered(handler: Handler) -> Handler:
+    """Handle one request at a time, and give a reason for each refusal, as clients expect."""
+
+    def answer(request: Request, response: Response, storage: Storage) -> None:
+        message = ""
+        try:
+            body = request.data  # not under the lock: a slow upload holds up no other
+            with storage.lock:
+                request.check(body, storage)
+                handler(request, response, storage)
+        except tuple(STATUSES) as error:
+            message = str(error)
+            response.status = STATUSES[type(error)]
+        if request.method == "GET" and "NotMatch" in message:
+            response.status = HTTPStatus.NOT_MODIFIED
+        elif response.status >= HTTPStatus.BAD_REQUEST and not response._content:
+            reason = {"code": response.status, "message": message or response.status.phrase}
+            response.json({"error": reason})
+
+    return answer
+
+
+def mend() -> None:
+    """Put the functions above in the place of the library's."""
+    server.Request, server.Response = Request, Response
+    objects.download, objects._patch = download, patched
+    objects._resumable_incomplete, server._read_data = resumable_incomplete, read_body
+    bucket = r"/b/(?P<bucket_name>[-.\w]+)"
+    upload = {"POST": objects.insert, "PUT": objects.upload_partial}
+    routes = (
+        (rf"/resumable/upload/storage/v1{bucket}/o", upload),
+        (rf"(?:/storage/v1)?{bucket}/storageLayout", {"GET": storage_layout}),
+        (rf"(?:/storage/v1)?{bucket}/managedFolders", {"GET": managed_folders}),
+        *server.HANDLERS,
+    )
+    mended = {
+        objects.ls: list_objects,
+        objects.copy: copy,
+        objects.rewrite: rewrite,
+        objects.compose: compose,
+        library_download: download,
+    }
+    server.HANDLERS = tuple(
+        (path, {method: answered(mended.get(handler, handler)) for method, handler in of.items()})
+        for path, of in routes
+    )
+
+
+class Server(ThreadingHTTPServer):
+    """A server for many connections at once, which expects clients to break them."""
+
+    request_queue_size = 128
+
+    def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ANN401
+        """Report what is not the client's doing."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
+
+
+def main() -> None:
+    """Serve until ended by a signal."""
+    parser = argparse.ArgumentParser(description="Serve Cloud Storage's JSON API on 127.0.0.1.")
+    parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--project", help="the buckets' own; clients name it, nothing checks it")
+    parser.add_argument("--deliver-to", required=True, help="where events are sent")
+    parser.add_argument("--bucket", action="append", default=[], help="made at the start")
+    options = parser.parse_args()
+
+    # The state is in memory: there is nothing to save, and no thread to wait for.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: os._exit(0))
+    logging.disable(logging.WARNING)
+    logging.getLogger(library.__name__).disabled = True  # would report each 404
+    mend()
+    storage = Storage(Delivery(options.deliver_to).finalized)
+    for name in options.bucket:
+        buckets.create_bucket(name, storage)
+    try:
+        serving = Server(
+            ("127.0.0.1", options.port), functools.partial(server.RequestHandler, storage)
+        )
+    except OSError as error:
+        sys.exit(f"cannot listen on 127.0.0.1:{options.port}: {error.strerror}")
+    serving.serve_forever()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,314 @@
+"""
+The whole system on this machine: starts its parts, shows that they work, ends them all.
+
+Run by deploy/local.sh, which makes the environments that it needs.
+"""
+
+import argparse
+import contextlib
+import ctypes
+import getpass
+import json
+import os
+import shlex
+import shutil
+import signal
+import socket
+import string
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from http import HTTPStatus
+from pathlib import Path
+from typing import NoReturn
+
+import psutil
+import requests
+from google.auth.credentials import AnonymousCredentials
+from google.cloud import bigquery
+from google.cloud.storage import Client as StorageClient
+
+ROOT = Path(__file__).resolve().parents[2]
+LOCAL = ROOT / ".local"
+LAST_PORT = 65535
+HOST = "127.0.0.1"
+DEFAULT_PORTS = {"STORAGE_PORT": 9023, "BIGQUERY_PORT": 9050, "FUNCTION_PORT": 8080}
+ENVIRONMENTS = ["dev", "staging", "prod"]
+SAMPLE = "hello-registry/v1/model.pkl"
+START_SECONDS = 60
+ROW_SECONDS = 30
+STOP_SECONDS = 10
+SIGNALS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
+
+
+class System:
+    """The three parts, where they listen, and where they keep what they write."""
+
+    def __init__(self, ports: dict[str, int], project: str, buckets: list[str], table: str) -> None:
+        """`table` is `<dataset>.<table>`."""
+        self.project = project
+        self.buckets = buckets
+        self.dataset, _, self.table = table.partition(".")
+        self.storage_url = f"http://{HOST}:{ports['STORAGE_PORT']}"
+        self.bigquery_url = f"http://{HOST}:{ports['BIGQUERY_PORT']}"
+        self.function_url = f"http://{HOST}:{ports['FUNCTION_PORT']}"
+        self.ports = ports
+        # Nobody else can have it: it is named for a port that this system holds.
+        self.state = LOCAL / "state" / str(ports["STORAGE_PORT"])
+        self.parts: dict[str, subprocess.Popen[bytes]] = {}
+
+    def exports(self) -> dict[str, str]:
+        """Give the variables with which Google's own clients talk to this system."""
+        return {
+            "GCP_PROJECT_ID": self.project,
+            "GOOGLE_CLOUD_PROJECT": self.project,
+            "STORAGE_EMULATOR_HOST": self.storage_url,
+            "BIGQUERY_EMULATOR_HOST": self.bigquery_url,
+            "CLOUDSDK_CORE_PROJECT": self.project,
+            "CLOUDSDK_API_ENDPOINT_OVERRIDES_STORAGE": f"{self.storage_url}/",
+            "CLOUDSDK_CONFIG": str(self.state / "gcloud"),
+            "CLOUDSDK_AUTH_ACCESS_TOKEN_FILE": str(self.state / "token"),
+            "CLOUDSDK_CORE_CHECK_GCE_METADATA": "false",
+            "CLOUDSDK_CORE_DISABLE_PROMPTS": "1",
+            "BIGQUERYRC": str(self.state / "bigqueryrc"),
+            "BOTO_CONFIG": str(self.state / "boto"),
+        }
+
+    @contextlib.contextmanager
+    def running(self) -> Iterator[None]:
+        """Start the parts, and end them and what they wrote, whatever happens in between."""
+        shutil.rmtree(self.state, ignore_errors=True)
+        self.state.mkdir(parents=True)
+        (self.state / "gcloud").mkdir()
+        (self.state / "token").write_text("a token which nobody checks\n")
+        (self.state / "bigqueryrc").write_text(
+            f"api = {self.bigquery_url}\nproject_id = {self.project}\n"
+        )
+        (self.state / "boto").write_text("[GSUtil]\nuse_gcloud_storage = True\n")
+        try:
+            self._start_parts()
+            yield
+        finally:
+            for number in SIGNALS:
+                signal.signal(number, signal.SIG_IGN)
+            stop(list(self.parts.values()))
+            shutil.rmtree(self.state, ignore_errors=True)
+
+    def _start_parts(self) -> None:
+        python = {name: LOCAL / "venv" / name / "bin/python" for name in ("storage", "bigquery")}
+        script = {name: ROOT / "deploy/local" / f"{name}.py" for name in python}
+        self._start(
+            "BigQuery",
+            [python["bigquery"], script["bigquery"], "--port", self.ports["BIGQUERY_PORT"]],
+            ["--project", self.project, "--data-dir", self.state / "bigquery"],
+        )
+        self._start(
+            "Cloud Storage",
+            [python["storage"], script["storage"], "--port", self.ports["STORAGE_PORT"]],
+            ["--project", self.project, "--deliver-to", f"{self.function_url}/"],
+            [argument for bucket in self.buckets for argument in ("--bucket", bucket)],
+        )
+        self._start(
+            "function",
+            [ROOT / ".venv/bin/functions-framework", "--target", "register_model"],
+            ["--source", ROOT / "main.py", "--host", HOST, "--port", self.ports["FUNCTION_PORT"]],
+            quiet=False,
+        )
+        datasets = f"{self.bigquery_url}/bigquery/v2/projects/{self.project}/datasets"
+        self._wait_until_it_answers("BigQuery", datasets, HTTPStatus.OK)
+        self._wait_until_it_answers("Cloud Storage", self.storage_url, HTTPStatus.OK)
+        # It takes nothing but POST, and that would be an event.
+        self._wait_until_it_answers("function", self.function_url, HTTPStatus.METHOD_NOT_ALLOWED)
+
+    def _start(self, name: str, *arguments: list[object], quiet: bool = True) -> None:
+        """Start a part; the function's lines go to the terminal, an emulator's to a file."""
+        with (self.state / f"{name}.log").open("wb") as log:
+            self.parts[name] = subprocess.Popen(  # noqa: S603 - every word of it is our own
+                [str(argument) for part in arguments for argument in part],
+                env=os.environ | {"BIGQUERY_EMULATOR_HOST": self.bigquery_url},
+                stdin=subprocess.DEVNULL,
+                stdout=log if quiet else None,
+                stderr=subprocess.STDOUT if quiet else None,
+                start_new_session=True,
+                preexec_fn=end_with_parent,  # noqa: PLW1509 - there are no threads yet
+            )
+
+    def _wait_until_it_answers(self, name: str, url: str, status: HTTPStatus) -> None:
+        deadline = time.monotonic() + START_SECONDS
+        while time.monotonic() < deadline:
+            self.check()
+            with contextlib.suppress(requests.RequestException):
+                if requests.get(url, timeout=5).status_code == status:
+                    return
+            time.sleep(0.05)
+        fail(f"expected {name} to answer within {START_SECONDS} s{self._last_words(name)}")
+
+    def check(self) -> None:
+        """Fail if a part has ended."""
+        for name, process in self.parts.items():
+            if process.poll() is not None:
+                code = process.returncode
+                fail(f"{name} has ended with status {code}{self._last_words(name)}")
+
+    def _last_words(self, name: str) -> str:
+        lines = (self.state / f"{name}.log").read_text(errors="replace").splitlines()
+        return "".join(f"\n  {line}" for line in [":", *lines[-15:]]) if lines else ""
+
+    def create_table(self) -> None:
+        """Make the dataset, the table and the views, as deploy/bigquery/ defines them."""
+        client = self.bigquery()
+        client.create_dataset(self.dataset, exists_ok=True)
+        folder = ROOT / "deploy/bigquery"
+        for path in [folder / "models.sql", *sorted((folder / "views").glob("*.sql"))]:
+            client.query_and_wait(
+                string.Template(path.read_text()).substitute(
+                    project=self.project, dataset=self.dataset, table=self.table
+                )
+            )
+
+    def bigquery(self) -> bigquery.Client:
+        """Make a client."""
+        return bigquery.Client(
+            self.project,
+            AnonymousCredentials(),  # type: ignore[no-untyped-call] # google-auth types it in part
+            client_options={"api_endpoint": self.bigquery_url},
+        )
+
+    def register_sample(self) -> tuple[dict[str, object], float]:
+        """Upload a sample, and wait for its row; give it, and the seconds it took to come."""
+        client = StorageClient(
+            self.project,
+            AnonymousCredentials(),  # type: ignore[no-untyped-call] # google-auth types it in part
+            client_options={"api_endpoint": self.storage_url},
+        )
+        sample = client.bucket(self.buckets[0]).blob(SAMPLE)
+        sample.metadata = {"uploader": getpass.getuser(), "framework": "none"}
+        sample.upload_from_string(b"not really a model\n")
+        uploaded = time.monotonic()
+        query = f"SELECT * FROM `{self.dataset}.registrations` WHERE gcs_path = '{SAMPLE}'"  # noqa: S608 - all our own
+        while not (rows := list(self.bigquery().query_and_wait(query))):
+            self.check()
+            if time.monotonic() > uploaded + ROW_SECONDS:
+                fail(f"expected a row of {SAMPLE} within {ROW_SECONDS} s of its upload, found none")
+            time.sleep(0.05)
+        return dict(rows[0]), time.monotonic() - uploaded
+
+
+def main() -> None:
+    """Start, show, stay."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--once", action="store_true")
+    once = parser.parse_args().once
+    for number in SIGNALS:
+        signal.signal(number, interrupt)
+    # A proxy between this machine and itself would be of no use.
+    os.environ["NO_PROXY"] = os.environ["no_proxy"] = HOST
+
+    prefix, table = os.environ["BUCKET_PREFIX"], os.environ["REGISTRY_TABLE"]
+    buckets = [f"{prefix}-{environment}" for environment in ENVIRONMENTS]
+    system = System(choose_ports(), os.environ["GCP_PROJECT_ID"], buckets, table)
+    print("Starting Cloud Storage, BigQuery and the function", flush=True)
+    with system.running():
+        system.create_table()
+        row, seconds = system.register_sample()
+        print(f"\nUploaded gs://{buckets[0]}/{SAMPLE}; its row, {seconds:.1f} s later:\n")
+        for column, value in row.items():
+            print(f"  {column:<17} {json.dumps(value) if column == 'metadata' else value}")
+        if not once:
+            stay_up(system)
+
+
+def stay_up(system: System) -> None:
+    """Say how to talk to the system, and return when somebody asks for its end."""
+    exports = "\n".join(f"export {key}={shlex.quote(v)}" for key, v in system.exports().items())
+    bucket = system.buckets[0]
+    table = f"{system.project}.{system.dataset}.{system.table}"
+    text = f"""
+Cloud Storage {system.storage_url}, BigQuery {system.bigquery_url}, function {system.function_url}
+
+In another terminal, so that gcloud storage, gsutil, bq and Python clients talk to it:
+
+{exports}
+
+Then, for example:
+
+gcloud storage cp model.pkl gs://{bucket}/titanic-survival/v1/model.pkl
+bq query --use_legacy_sql=false 'SELECT * FROM `{table}` ORDER BY registered_at DESC LIMIT 5'
+
+Ctrl-C ends it all. What the function logs comes below.
+"""  # noqa: S608 - a query for a person to run
+    print(text, flush=True)
+    try:
+        while True:
+            system.check()
+            time.sleep(0.2)
+    except KeyboardInterrupt:
+        print("\nEnding", flush=True)
+
+
+def choose_ports() -> dict[str, int]:
+    """Read the ports from the environment, and make sure that they are free."""
+    ports = {}
+    for name, default in DEFAULT_PORTS.items():
+        value = os.environ.get(name) or str(default)
+        if not value.isascii() or not value.isdecimal() or int(value) > LAST_PORT:
+            fail(f"{name}: expected a port from 0 to {LAST_PORT}, found {value!r}")
+        port = int(value)
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((HOST, port))
+            except OSError as error:
+                reason = os.strerror(error.errno or 0).lower()
+                fail(f"{name}: expected a free port, found {port}: {reason}{owner(port)}")
+            ports[name] = probe.getsockname()[1]
+    return ports
+
+
+def owner(port: int) -> str:
+    """Say who listens on a port, if somebody does, and as far as this user may know."""
+    with contextlib.suppress(psutil.Error):
+        for connection in psutil.net_connections("tcp"):
+            listens = connection.status == psutil.CONN_LISTEN and port in connection.laddr
+            if listens and connection.pid:
+                command = shlex.join(psutil.Process(connection.pid).cmdline())
+                return f" by process {connection.pid} ({command})"
+            if listens:
+                return " by a process of another user"
+    return ""
+
+
+def stop(processes: list[subprocess.Popen[bytes]]) -> None:
+    """End processes and all that they started; by force if they take their time."""
+    for number, patience in ((signal.SIGTERM, STOP_SECONDS), (signal.SIGKILL, STOP_SECONDS)):
+        for process in processes:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, number)
+        deadline = time.monotonic() + patience
+        for process in processes:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(max(0, deadline - time.monotonic()))
+
+
+def end_with_parent() -> None:
+    """Have Linux end this process when its parent is gone, however that came."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGTERM)
+
+
+def interrupt(number: int, _frame: object) -> NoReturn:
+    """Turn every signal that ends a program into Ctrl-C."""
+    raise KeyboardInterrupt(number)
+
+
+def fail(message: str) -> NoReturn:
+    """End, saying why."""
+    sys.exit(f"deploy/local.sh: {message}")
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except KeyboardInterrupt as interruption:
+        sys.exit(128 + interruption.args[0])

@@ -1,0 +1,335 @@
+"""The local system, end to end: deploy/local.sh, and the real clients against it."""
+
+import contextlib
+import json
+import os
+import re
+import shlex
+import shutil
+import signal
+import socket
+import subprocess
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from google.auth.credentials import AnonymousCredentials
+from google.cloud import bigquery
+from google.cloud.storage import Client as StorageClient
+
+from tests.conftest import ROOT, free_port, wait_until
+
+PORTS = ["STORAGE_PORT", "BIGQUERY_PORT", "FUNCTION_PORT"]
+ANY_PORTS = dict.fromkeys(PORTS, "0")
+needs = {
+    name: pytest.mark.skipif(not shutil.which(name), reason=f"{name} is not installed")
+    for name in ("gcloud", "gsutil", "bq")
+}
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the project as it would be cloned, in a folder whose name has a space."""
+    copy = tmp_path_factory.mktemp("local") / "model registry"
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],  # noqa: S607
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    for name in filter(None, listed.stdout.split("\0")):
+        (copy / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, copy / name)
+    return copy
+
+
+@dataclass
+class Local:
+    """A running deploy/local.sh."""
+
+    process: psutil.Popen
+    output: Path
+    parts: list[psutil.Process]
+
+    @property
+    def exports(self) -> dict[str, str]:
+        """Read the environment which it prints, as a shell would."""
+        lines = re.findall(r"^export (.*)$", self.output.read_text(), re.MULTILINE)
+        pairs = [word.partition("=") for line in lines for word in shlex.split(line)]
+        return {key: value for key, _, value in pairs}
+
+    def run(self, *command: object) -> str:
+        """Run a client in this environment; give what it prints."""
+        ended = subprocess.run(
+            [str(word) for word in command],
+            env={**os.environ, **self.exports},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert ended.returncode == 0, ended.stderr
+        return ended.stdout
+
+    def registrations(self, path: str, *, count: int = 1) -> list[Mapping[str, Any]]:
+        """Wait for the rows of an object, the oldest first."""
+        client = bigquery.Client(
+            self.exports["GCP_PROJECT_ID"],
+            AnonymousCredentials(),  # type: ignore[no-untyped-call] # google-auth types it in part
+            client_options={"api_endpoint": self.exports["BIGQUERY_EMULATOR_HOST"]},
+        )
+        config = bigquery.QueryJobConfig(
+            query_parameters=[bigquery.ScalarQueryParameter("path", "STRING", path)]
+        )
+        query = "SELECT * FROM ml_registry.models WHERE gcs_path LIKE @path ORDER BY registered_at"
+        rows: list[Mapping[str, Any]] = []
+
+        def there() -> bool:
+            rows[:] = [dict(row) for row in client.query_and_wait(query, job_config=config)]
+            return len(rows) >= count
+
+        wait_until(there)
+        assert len(rows) == count
+        return rows
+
+
+@contextlib.contextmanager
+def local(project: Path, output: Path, **environ: str) -> Iterator[Local]:
+    """Run deploy/local.sh until the end of the block; no process of it may be left then."""
+    with output.open("w") as log:
+        process = psutil.Popen(
+            [project / "deploy/local.sh"],
+            cwd="/",
+            env={**os.environ, **ANY_PORTS, **environ},
+            stdout=log,
+            stderr=subprocess.STDOUT,
+        )
+    running = Local(process, output, [])
+    try:
+
+        def up() -> bool:
+            assert process.poll() is None, output.read_text()
+            return "Ctrl-C ends it all" in output.read_text()
+
+        wait_until(up, 120)
+        running.parts += process.children(recursive=True)
+        yield running
+    finally:
+        if process.poll() is None:
+            process.terminate()
+            process.wait(30)
+    wait_until(lambda: not any(map(is_alive, running.parts)), 10)
+
+
+def is_alive(process: psutil.Process) -> bool:
+    """Tell a process from one that has ended, and that its parent has not asked about yet."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return process.status() != psutil.STATUS_ZOMBIE
+    return False
+
+
+@pytest.fixture(scope="module")
+def system(project: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Local]:
+    """A local system for all the clients."""
+    with local(project, tmp_path_factory.mktemp("output") / "local.log") as running:
+        yield running
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    """A model file."""
+    path = tmp_path / "model.pkl"
+    path.write_bytes(os.urandom(1000))
+    return path
+
+
+def test_it_shows_the_row_of_a_sample(system: Local) -> None:
+    [row] = system.registrations("hello-registry/v1/model.pkl")
+
+    shown = dict(re.findall(r"^  (\w+) +(.*)$", system.output.read_text(), re.MULTILINE))
+    assert {"model_name": "hello-registry", "crc32c": row["crc32c"]}.items() <= shown.items()
+    assert list(shown) == list(row)
+
+
+def test_only_loopback_addresses_are_listened_on(system: Local) -> None:
+    listening = [
+        connection.laddr
+        for part in system.parts
+        for connection in part.net_connections("inet")
+        if connection.status == psutil.CONN_LISTEN
+    ]
+
+    assert len(listening) >= 3
+    assert {address.removeprefix("::ffff:") for address, _ in listening} == {"127.0.0.1"}
+
+
+def test_the_python_client_uploads(
+    system: Local, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in system.exports.items():
+        monkeypatch.setenv(name, value)
+    sent = StorageClient().bucket("ml-models-prod").blob("python/v1/model.pkl")
+    sent.metadata = {"uploader": "ada", "git_sha": "8d1f2ab"}
+    sent.upload_from_filename(model)
+
+    [row] = system.registrations("python/v1/model.pkl")
+    assert (row["environment"], row["uploader"], row["file_size_bytes"]) == ("prod", "ada", 1000)
+    assert (row["generation"], row["crc32c"]) == (sent.generation, sent.crc32c)
+    assert row["metadata"] == {"uploader": "ada", "git_sha": "8d1f2ab"}
+
+
+@needs["gcloud"]
+def test_gcloud_uploads_overwrites_and_promotes(system: Local, model: Path) -> None:
+    path = "titanic-survival/v1/model.pkl"
+    metadata = "--custom-metadata=uploader=me,git_sha=8d1f2ab"
+    for _ in range(2):
+        system.run("gcloud", "storage", "cp", model, f"gs://ml-models-dev/{path}", metadata)
+    system.registrations(path, count=2)
+    system.run(
+        *("gcloud", "storage", "cp"), f"gs://ml-models-dev/{path}", f"gs://ml-models-staging/{path}"
+    )
+
+    first, second, promoted = system.registrations(path, count=3)
+    assert first["generation"] < second["generation"]
+    assert (second["uploader"], promoted["uploader"]) == ("me", "me")
+    assert promoted["environment"] == "staging"
+    assert promoted["crc32c"] == second["crc32c"]
+
+
+@needs["gcloud"]
+def test_gcloud_uploads_a_folder(system: Local, tmp_path: Path) -> None:
+    for name in ("saved_model.pb", "variables/variables.index", "ein Modell 😀.txt"):
+        file = tmp_path / "v3" / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(name)
+    system.run("gcloud", "storage", "cp", "-r", tmp_path / "v3", "gs://ml-models-dev/folder/")
+
+    rows = system.registrations("folder/v3/%", count=3)
+    assert {row["gcs_path"] for row in rows} == {
+        "folder/v3/saved_model.pb",
+        "folder/v3/variables/variables.index",
+        "folder/v3/ein Modell 😀.txt",
+    }
+
+
+@needs["gcloud"]
+def test_a_large_file_which_gcloud_uploads_in_parts_is_one_row(
+    system: Local, tmp_path: Path
+) -> None:
+    large = tmp_path / "large.bin"
+    with large.open("wb") as file:
+        file.truncate(200_000_000)
+    system.run("gcloud", "storage", "cp", large, "gs://ml-models-dev/large/v1/large.bin")
+
+    [row] = system.registrations("large/v1/%")
+    assert (row["file_size_bytes"], row["md5_hash"]) == (200_000_000, None)
+    assert row["crc32c"]
+    assert "a temporary part of an upload" in system.output.read_text()
+
+
+@needs["gsutil"]
+def test_gsutil_uploads(system: Local, model: Path) -> None:
+    system.run("gsutil", "cp", model, "gs://ml-models-dev/gsutil/v1/model.pkl")
+
+    system.registrations("gsutil/v1/model.pkl")
+
+
+@needs["bq"]
+def test_bq_reads(system: Local) -> None:
+    sql = "SELECT model_name, model_version FROM `soufianesys.ml_registry.registrations` LIMIT 1"
+    answer = system.run("bq", "query", "--format=json", "--use_legacy_sql=false", sql)
+    table = json.loads(system.run("bq", "show", "--format=json", "ml_registry.models"))
+
+    assert set(json.loads(answer)[0]) == {"model_name", "model_version"}
+    assert len(table["schema"]["fields"]) == 13
+    assert "hello-registry" in system.run("bq", "head", "-n", "1", "ml_registry.models")
+
+
+def test_it_comes_up_over_a_stale_state_and_ends_when_a_part_dies(
+    project: Path, tmp_path: Path
+) -> None:
+    port = free_port()
+    stale = project / f".local/state/{port}"
+    (stale / "bigquery").mkdir(parents=True)
+    (stale / "bigquery/emulator.duckdb").write_text("not a database")
+
+    with local(project, tmp_path / "local.log", STORAGE_PORT=str(port)) as running:
+        [function] = [p for p in running.process.children() if "register_model" in p.cmdline()]
+        function.kill()
+
+        assert running.process.wait(30) == 1
+    assert not stale.exists()
+    assert "function has ended with status -9" in running.output.read_text()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_nothing_is_left_when_it_is_ended(
+    project: Path, tmp_path: Path, number: signal.Signals
+) -> None:
+    with local(project, tmp_path / "local.log") as running:
+        running.process.send_signal(number)
+
+        status = running.process.wait(30)
+        state = Path(running.exports["CLOUDSDK_CONFIG"]).parent
+    killed = number == signal.SIGKILL
+    assert (status, state.exists()) == (-number if killed else 0, killed)
+
+
+def test_once_is_enough(project: Path) -> None:
+    ended = subprocess.run(
+        [project / "deploy/local.sh", "--once"],
+        env={**os.environ, **ANY_PORTS},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert ended.returncode == 0, ended.stderr
+    assert re.search(r"^  model_name +hello-registry$", ended.stdout, re.MULTILINE)
+    assert "export" not in ended.stdout
+
+
+@pytest.mark.parametrize("name", PORTS)
+def test_a_taken_port_is_told_with_who_has_it(project: Path, name: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        ended = subprocess.run(
+            [project / "deploy/local.sh", "--once"],
+            env={**os.environ, **ANY_PORTS, name: str(port)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    assert ended.returncode == 1
+    assert f"{name}: expected a free port, found {port}: address already in use" in ended.stderr
+    assert f"by process {os.getpid()} (" in ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environ", "status", "told"),
+    [
+        (["--twice"], {}, 2, "expected --once or nothing, found --twice"),
+        (["--once", "--once"], {}, 2, "expected --once or nothing"),
+        (["--once"], {"STORAGE_PORT": "many"}, 1, "expected a port from 0 to 65535, found 'many'"),
+        (["--once"], {"FUNCTION_PORT": "65536"}, 1, "expected a port from 0 to 65535"),
+        (["--once"], {"REGISTRY_TABLE": "models"}, 1, "expected <dataset>.<table>"),
+    ],
+)
+def test_what_cannot_be_done_is_told(
+    project: Path, arguments: list[str], environ: dict[str, str], status: int, told: str
+) -> None:
+    ended = subprocess.run(
+        [project / "deploy/local.sh", *arguments],
+        env={**os.environ, **ANY_PORTS, **environ},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert status == ended.returncode
+    assert told in ended.stderr
+    assert "Traceback" not in ended.stderr
