@@ -140,13 +140,19 @@ class Function:
 
 
 @contextlib.contextmanager
-def serving(folder: Path, bigquery_url: str, **environ: str) -> Iterator[Function]:
-    """Serve the function of main.py until the end of the block."""
+def serving(
+    folder: Path,
+    bigquery_url: str,
+    *,
+    environment: Path = Path(sys.prefix),
+    source: Path = ROOT,
+    **environ: str,
+) -> Iterator[Function]:
+    """Serve the function of main.py, in a Python environment, until the end of the block."""
     port = free_port()
     command = [
-        Path(sys.executable).with_name("functions-framework"),
-        *("--target", "register_model", "--source", ROOT / "main.py"),
-        *("--host", "127.0.0.1", "--port", port),
+        *(environment / "bin/functions-framework", "--target", "register_model"),
+        *("--source", source / "main.py", "--host", "127.0.0.1", "--port", port),
     ]
     settings = {"GCP_PROJECT_ID": PROJECT, "BIGQUERY_EMULATOR_HOST": bigquery_url, **environ}
     log = folder / "function.log"

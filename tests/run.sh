@@ -1,0 +1,33 @@
+#!/usr/bin/env bash
+#
+# Run all the checks of this project: style, types, shell scripts, tests, coverage.
+#
+# Usage: tests/run.sh [pytest options]
+#
+# With options, only pytest is run, and with them: tests/run.sh -k artifact
+
+set -euo pipefail
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+# shellcheck source=deploy/lib.sh
+source "$root/deploy/lib.sh"
+
+main() {
+  case "${1-}" in
+    --help | -h) lib::usage && exit ;;
+  esac
+  lib::python_environments "$root"
+  PATH="$root/.venv/bin:$PATH"
+  if (($#)); then
+    exec pytest "$@"
+  fi
+  set -x
+  ruff check --quiet
+  ruff format --quiet --check
+  mypy
+  shellcheck --external-sources deploy/*.sh tests/*.sh .ci/run
+  coverage run -m pytest
+  coverage report
+}
+
+main "$@"
