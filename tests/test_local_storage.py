@@ -467,6 +467,9 @@ def test_gcloud_finds_what_it_asks_for_besides(cloud: Cloud) -> None:
     assert (nothing.status_code, nothing.headers.get("range")) == (308, None)
     done = requests.put(session, b"12345", timeout=10, headers={"content-range": "bytes 0-4/5"})
     assert done.json()["name"] == "gcloud/v1/large"
+    again = requests.put(session, headers=progress, timeout=10)
+    assert again.json() == done.json()
+    assert len(cloud.events(int(done.json()["generation"]))) == 1
 
 
 def test_a_slow_client_holds_up_no_other(cloud: Cloud) -> None:

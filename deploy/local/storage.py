@@ -116,6 +116,7 @@ class Storage(library.Storage):  # type: ignore[misc]
         """Begin with no buckets."""
         super().__init__(use_memory_fs=True)
         self.lock = threading.Lock()
+        self.completed: dict[str | None, Resource] = {}
         self._finalized = finalized
         self._generation = 0
 
@@ -147,6 +148,8 @@ class Storage(library.Storage):  # type: ignore[misc]
             "timeStorageClassUpdated": created,
         }
         super().create_file(bucket_name, file_name, content, file_obj, file_id)
+        if file_id:
+            self.completed[file_id] = file_obj
         self._finalized(file_obj)
 
     def _object_path(self, bucket_name: str, file_name: str) -> str:
@@ -167,6 +170,8 @@ class Request(server.Request):  # type: ignore[misc]
 
     def check(self, body: object, storage: Storage) -> None:
         """Refuse what is about another generation, or under a condition that is not met."""
+        if self.asked("upload_id") in storage.completed:
+            return
         at = self.params
         given = body if isinstance(body, dict) else {}
         upload = storage.resumable.get(self.asked("upload_id"), given.get("meta", given))
@@ -375,6 +380,14 @@ def managed_folders(_: Request, response: Response, __: Storage) -> None:
     response.json({"kind": "storage#managedFolders"})
 
 
+def upload_partial(request: Request, response: Response, storage: Storage) -> None:
+    """Go on with an upload; a complete one answers with its object, as a client may ask again."""
+    if completed := storage.completed.get(request.asked("upload_id")):
+        response.json(completed)
+    else:
+        objects.upload_partial(request, response, storage)
+
+
 def resumable_incomplete(response: Response, storage: Storage, upload_id: str, **_: object) -> None:
     """Say how much has arrived; of nothing the library would say that it is one byte."""
     response.status = objects.GoogleHTTPStatus.RESUME_INCOMPLETE
@@ -430,6 +443,7 @@ def mend() -> None:
         objects.copy: copy,
         objects.rewrite: rewrite,
         objects.compose: compose,
+        objects.upload_partial: upload_partial,
         library_download: download,
     }
     server.HANDLERS = tuple(
@@ -461,8 +475,7 @@ def main() -> None:
     # The state is in memory: there is nothing to save, and no thread to wait for.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: os._exit(0))
-    logging.disable(logging.WARNING)
-    logging.getLogger(library.__name__).disabled = True  # would report each 404
+    logging.disable()  # the library reports what its clients are told anyway, each 404
     mend()
     storage = Storage(Delivery(options.deliver_to).finalized)
     for name in options.bucket:
