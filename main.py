@@ -1,29 +1,38 @@
 """The entry points which Google calls, and the wiring behind them."""
 
+import logging
 import os
 import sys
+import threading
 import time
 from datetime import UTC, datetime
 from http import HTTPStatus
 
 import functions_framework
 from cloudevents.http import CloudEvent
+from flask import request
 from google.auth.exceptions import DefaultCredentialsError
 from werkzeug.exceptions import HTTPException, ServiceUnavailable
 
 from registry import log
 from registry.errors import InvalidSettings
+from registry.event import shorten
 from registry.handler import register
 from registry.outcome import Outcome, Result, Severity
 from registry.settings import Settings
 from registry.table import RegistryTable
 
+_WRITING = threading.Lock()
 _NOT_AN_EVENT = {HTTPStatus.BAD_REQUEST, HTTPStatus.UNSUPPORTED_MEDIA_TYPE}
 
 try:
     _TABLE = RegistryTable.connect(Settings.from_environ(os.environ))
 except (InvalidSettings, DefaultCredentialsError) as error:
     sys.exit(f"The function cannot start. {error}")
+
+
+# It would log a line of its own when there are more threads than connections to keep.
+logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)
 
 
 @functions_framework.cloud_event
@@ -36,8 +45,12 @@ def register_model(event: CloudEvent) -> None:
             HTTP error, which the framework answers without logging a second time.
     """
     started = time.monotonic()
-    outcome = register(event, _TABLE, clock=lambda: datetime.now(UTC))
-    _write(outcome, started)
+    try:
+        outcome = register(event, _TABLE, clock=lambda: datetime.now(UTC))
+        _write(outcome, started)
+    except Exception as error:
+        # Not even the line could be written. What is not known to be well is not acknowledged.
+        raise ServiceUnavailable from error
     if outcome.error is not None:
         raise ServiceUnavailable(outcome.message) from outcome.error
 
@@ -52,15 +65,24 @@ def answer_unreadable(error: Exception) -> HTTPException | tuple[str, int]:
     """
     if isinstance(error, HTTPException) and error.code not in _NOT_AN_EVENT:
         return error
-    found = error.name if isinstance(error, HTTPException) else str(error)[:200]
-    message = f"expected a CloudEvent whose data are a JSON object, found {found}"
+    headers = sorted(name.lower() for name, _ in request.headers if name.lower().startswith("ce-"))
+    message = (
+        "expected a CloudEvent, with the headers ce-id, ce-source, ce-specversion, ce-type and JSON"
+        f" data, or all in one JSON body; found the headers {', '.join(headers) or 'of none'},"
+        f" content type {shorten(request.content_type)} and the body {shorten(request.get_data())}"
+    )
     outcome = Outcome(result=Result.INVALID, severity=Severity.ERROR, message=message)
     _write(outcome, time.monotonic())
     return message, HTTPStatus.OK
 
 
 def _write(outcome: Outcome, started: float) -> None:
-    """In one call, so that the lines of two threads do not mix."""
+    """
+    Write the line of an event.
+
+    With LOG_EXECUTION_ID, which Google sets, the framework writes a line and its end one after the
+    other: the lock keeps two threads' lines apart.
+    """
     duration_ms = round((time.monotonic() - started) * 1000)
-    sys.stdout.write(f"{log.line(outcome, duration_ms=duration_ms)}\n")
-    sys.stdout.flush()
+    with _WRITING:
+        print(log.line(outcome, duration_ms=duration_ms), flush=True)  # noqa: T201 - it is the log

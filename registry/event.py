@@ -14,6 +14,8 @@ from registry.errors import InvalidEvent, OtherEventType
 FINALIZED = "google.cloud.storage.object.v1.finalized"
 
 _INT64_MAX = 2**63 - 1
+# Cloud Storage's own limits.
+_BUCKET_MAX_BYTES = 222
 _NAME_MAX_BYTES = 1024
 _SHOWN_CHARACTERS = 200
 
@@ -51,15 +53,15 @@ class StorageObject:
         """
         if event["type"] != FINALIZED:
             raise OtherEventType(
-                f"expected an event of type {FINALIZED}, found {event['type']!r}: deploy the"
+                f"expected an event of type {FINALIZED}, found {shorten(event['type'])}: deploy the"
                 f" function with --trigger-event-filters=type={FINALIZED} and"
                 " --trigger-event-filters=bucket=<bucket>"
             )
         data = event.data
         if not isinstance(data, Mapping):
-            raise InvalidEvent(f"data: expected a JSON object, found {_shorten(data)}")
+            raise InvalidEvent(f"data: expected a JSON object, found {shorten(data)}")
         return cls(
-            bucket=_text(data, "bucket"),
+            bucket=_text(data, "bucket", max_bytes=_BUCKET_MAX_BYTES),
             name=_text(data, "name", max_bytes=_NAME_MAX_BYTES),
             generation=_int64(data, "generation"),
             size=_int64(data, "size"),
@@ -70,23 +72,25 @@ class StorageObject:
         )
 
 
-def _text(data: Mapping[str, Any], key: str, *, max_bytes: int | None = None) -> str:
+def _text(data: Mapping[str, Any], key: str, *, max_bytes: int) -> str:
     value = data.get(key)
     if not isinstance(value, str) or not value:
-        raise InvalidEvent(f"{key}: expected text, found {_shorten(value)}")
+        raise InvalidEvent(f"{key}: expected text, found {shorten(value)}")
     try:
         encoded = value.encode()
     except UnicodeEncodeError as error:
-        raise InvalidEvent(f"{key}: expected Unicode text, found {_shorten(value)}") from error
-    if max_bytes is not None and len(encoded) > max_bytes:
+        raise InvalidEvent(f"{key}: expected Unicode text, found {shorten(value)}") from error
+    if len(encoded) > max_bytes:
         raise InvalidEvent(
-            f"{key}: expected at most {max_bytes} bytes, found {len(encoded)}: {_shorten(value)}"
+            f"{key}: expected at most {max_bytes} bytes, found {len(encoded)}: {shorten(value)}"
         )
     return value
 
 
 def _optional_text(data: Mapping[str, Any], key: str) -> str | None:
-    return None if data.get(key) is None else _text(data, key)
+    """Read what may be missing: no upload is lost because such a fact is unusable."""
+    value = data.get(key)
+    return value if isinstance(value, str) and value and _is_storable(value) else None
 
 
 def _int64(data: Mapping[str, Any], key: str) -> int:
@@ -98,42 +102,35 @@ def _int64(data: Mapping[str, Any], key: str) -> int:
         if number <= _INT64_MAX:
             return number
     raise InvalidEvent(
-        f"{key}: expected a whole number from 0 to {_INT64_MAX}, found {_shorten(value)}"
+        f"{key}: expected a whole number from 0 to {_INT64_MAX}, found {shorten(value)}"
     )
 
 
 def _time(data: Mapping[str, Any], key: str) -> datetime:
-    value = data.get(key)
+    value: Any = data.get(key)
     try:
-        time = datetime.fromisoformat(_text(data, key))
+        time = datetime.fromisoformat(value)
         if time.tzinfo is not None:
             return time.astimezone(UTC)
-    except (ValueError, OverflowError):
+    except (TypeError, ValueError, OverflowError):
         pass
     raise InvalidEvent(
-        f"{key}: expected an RFC 3339 time such as '2026-03-01T12:00:00.123Z',"
-        f" found {_shorten(value)}"
+        f"{key}: expected a time with its zone, such as '2026-03-01T12:00:00.123Z',"
+        f" found {shorten(value)}"
     )
 
 
 def _metadata(data: Mapping[str, Any]) -> Mapping[str, Any]:
     """
-    Cloud Storage sends text only; plain numbers and such are let through, being harmless.
+    Read the custom metadata, which Cloud Storage sends as text; plain numbers are harmless.
 
-    What BigQuery could not store in a JSON column is refused here, as a row that BigQuery
-    refuses would come back for a day.
+    No upload is lost because its metadata are unusable. Nor may they be such that BigQuery could
+    not store them: the event would fail, and come back for a day.
     """
     value = data.get("metadata")
-    if value is None:
-        return {}
-    if isinstance(value, Mapping) and all(map(_is_scalar, value.values())):
-        try:
-            json.dumps(value, allow_nan=False, ensure_ascii=False).encode()
-        except ValueError:  # NaN is not JSON, and a lone surrogate is not Unicode text
-            pass
-        else:
-            return value
-    raise InvalidEvent(f"metadata: expected an object of text values, found {_shorten(value)}")
+    if isinstance(value, Mapping) and all(map(_is_scalar, value.values())) and _is_storable(value):
+        return value
+    return {}
 
 
 def _is_scalar(value: object) -> bool:
@@ -142,6 +139,16 @@ def _is_scalar(value: object) -> bool:
     return value is None or isinstance(value, str | float)
 
 
-def _shorten(value: object) -> str:
+def _is_storable(value: object) -> bool:
+    """Tell JSON from what only Python takes for it: NaN, and half of a surrogate pair."""
+    try:
+        json.dumps(value, allow_nan=False, ensure_ascii=False).encode()
+    except ValueError:
+        return False
+    return True
+
+
+def shorten(value: object) -> str:
+    """Show a value, or the beginning of a long one, in a message."""
     shown = repr(value)
     return shown if len(shown) <= _SHOWN_CHARACTERS else f"{shown[:_SHOWN_CHARACTERS]}…"

@@ -46,7 +46,7 @@ def register(event: CloudEvent, table: RegistryTable, clock: Callable[[], dateti
         result=result,
         severity=severity,
         message=message,
-        event_id=str(event["id"]),
+        event_id=_text_or_none(str(event["id"])),
         environment=environment,
         gcs_bucket=_text_or_none(fields.get("bucket")),
         gcs_path=_text_or_none(fields.get("name")),
@@ -58,4 +58,5 @@ def register(event: CloudEvent, table: RegistryTable, clock: Callable[[], dateti
 
 
 def _text_or_none(value: object) -> str | None:
-    return value if isinstance(value, str) else None
+    """Give what is text; no more of it than a name can have, as a log line has its limits."""
+    return value[:1024] if isinstance(value, str) else None

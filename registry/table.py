@@ -1,8 +1,10 @@
 """The registry's table in BigQuery, and the only writer to it."""
 
 import time
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from http import HTTPStatus
-from typing import cast
+from typing import Any, cast
 
 from google.api_core.exceptions import GoogleAPICallError, RetryError
 from google.api_core.retry import Retry
@@ -14,19 +16,20 @@ from registry.errors import AppendFailed
 from registry.registration import Registration
 from registry.settings import Settings
 
-# An attempt ends within CONNECT + ANSWER = 10 s. No attempt, and no wait that BigQuery asks for,
-# is begun later than RETRY after the first, so all is over within 45 s: the answer leaves before
-# the platform ends the call at 60 s, whereas the client's own defaults wait for ten minutes.
+# Attempts begin until RETRY, each ends within ATTEMPT, and BigQuery may ask for a wait of up to as
+# much again: all is over within 45 s, and the answer leaves before the platform ends the call at
+# 60 s. The client's own defaults would go on for ten minutes.
+ATTEMPT_SECONDS = 10.0
 CONNECT_SECONDS = 3.0
 ANSWER_SECONDS = 7.0
-LONGEST_WAIT_SECONDS = CONNECT_SECONDS + ANSWER_SECONDS
-RETRY_SECONDS = 35.0
+LONGEST_WAIT_SECONDS = 10.0
+RETRY_SECONDS = 24.0
 
 _BUSY = {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS}
 _TRANSIENT_REASONS = {"rateLimitExceeded", "backendError", "internalError"}
-_REMEDIES: dict[int, str] = {
-    HTTPStatus.FORBIDDEN: "grant the service account roles/bigquery.dataEditor on the table",
-    HTTPStatus.NOT_FOUND: "create the table with deploy/bigquery/models.sql",
+_REMEDIES = {
+    "accessDenied": "run deploy/setup.sh, which grants the function's service account its roles",
+    "notFound": "run deploy/setup.sh, which makes the dataset and the table",
 }
 
 
@@ -42,6 +45,10 @@ class RegistryTable:
         """`table` is `<dataset>.<table>` in the client's project."""
         self._client = client
         self._table = f"{client.project}.{table}"
+        # Time-outs of a socket bound neither a name's resolution, nor the renewal of a token, nor
+        # an answer that comes in drops. So an attempt runs on a thread, which is left behind when
+        # it is late. Threads start with the first event, hence not before the server has forked.
+        self._attempts = ThreadPoolExecutor(max_workers=32, thread_name_prefix="attempt")
 
     @classmethod
     def connect(cls, settings: Settings) -> "RegistryTable":
@@ -66,16 +73,9 @@ class RegistryTable:
         Raises:
             AppendFailed: BigQuery refused the row, or did not confirm it within 45 s.
         """
+        row, insert_id = registration.row(), registration.insert_id
         try:
-            row_errors = self._client.insert_rows_json(
-                self._table,
-                [registration.row()],
-                row_ids=[registration.insert_id],
-                ignore_unknown_values=True,
-                retry=_RETRY,
-                # The client hands this on to requests, which takes the pair.
-                timeout=cast("float", (CONNECT_SECONDS, ANSWER_SECONDS)),
-            )
+            row_errors = _RETRY(self._attempt)(row, insert_id)
         except Exception as error:
             # Whatever it is, from a name that does not resolve to an answer that is cut off: the
             # row is not confirmed.
@@ -83,19 +83,34 @@ class RegistryTable:
         if row_errors:
             reasons = "; ".join(
                 f"{problem.get('reason')}: {problem.get('location')}: {problem.get('message')}"
-                for row in row_errors
-                for problem in row["errors"]
+                for refused in row_errors
+                for problem in refused["errors"]
             )
             raise AppendFailed(
                 f"expected {self._table} to take the row, found {reasons}:"
                 " compare its columns with deploy/bigquery/models.sql"
             )
 
+    def _attempt(
+        self, row: Mapping[str, str | None], insert_id: str
+    ) -> Sequence[Mapping[str, Any]]:
+        attempt = self._attempts.submit(
+            self._client.insert_rows_json,
+            self._table,
+            [row],
+            row_ids=[insert_id],
+            ignore_unknown_values=True,
+            retry=cast("Retry", None),
+            # The client hands this on to requests, which takes the pair.
+            timeout=cast("float", (CONNECT_SECONDS, ANSWER_SECONDS)),
+        )
+        return attempt.result(ATTEMPT_SECONDS)
+
     def _explain(self, error: Exception) -> str:
         cause = error.cause if isinstance(error, RetryError) else error
         text = f"expected {self._table} to take the row, found {type(cause).__name__}: {cause}"
-        remedy = _REMEDIES.get(_status(cause))
-        return f"{text}: {remedy}" if remedy else text
+        remedies = [_REMEDIES[reason] for reason in _reasons(cause) if reason in _REMEDIES]
+        return ": ".join([text, *remedies])
 
 
 def _a_repeat_may_help(error: Exception) -> bool:
@@ -103,22 +118,23 @@ def _a_repeat_may_help(error: Exception) -> bool:
     Whether the same request stands a chance within this call.
 
     An answer says so itself: busy, or broken. A missing table or permission is mended by
-    somebody, hence not now: the event is delivered again later. No answer at all is the network's
-    doing, and requests' errors are all OSErrors.
+    somebody, hence not now: the event is delivered again later. No answer, or none in time, is the
+    network's doing, and all errors of requests are OSErrors.
     """
     if isinstance(error, GoogleAPICallError):
-        busy = _status(error) in _BUSY or _status(error) >= HTTPStatus.INTERNAL_SERVER_ERROR
-        transient = any(problem.get("reason") in _TRANSIENT_REASONS for problem in error.errors)
+        status = error.code or 0
+        busy = status in _BUSY or status >= HTTPStatus.INTERNAL_SERVER_ERROR
+        transient = not _TRANSIENT_REASONS.isdisjoint(_reasons(error))
         return (busy or transient) and _asked_to_wait(error) <= LONGEST_WAIT_SECONDS
     return isinstance(error, OSError | TransportError)
 
 
-def _status(error: BaseException) -> int:
-    """Give the answer's HTTP status, 0 where there was no answer."""
-    return getattr(error, "code", None) or 0
+def _reasons(error: BaseException | None) -> list[str]:
+    """Give the reasons in an answer of BigQuery's; a proxy on the way gives none."""
+    return [problem["reason"] for problem in getattr(error, "errors", ()) if "reason" in problem]
 
 
-def _asked_to_wait(error: BaseException) -> int:
+def _asked_to_wait(error: Exception) -> int:
     """Give the seconds of the answer's Retry-After header, 0 without one."""
     response = getattr(error, "response", None)
     seconds = response.headers.get("Retry-After", "") if response is not None else ""

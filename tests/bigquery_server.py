@@ -129,6 +129,28 @@ def silent(handler: Handler, _: Request) -> None:
     handler.close_connection = True
 
 
+def dripping(handler: Handler, _: Request) -> None:
+    """Answer so slowly that it never ends, and never pauses for long."""
+    handler.send_response(200)
+    handler.send_header("Content-Length", "1000")
+    handler.end_headers()
+    with contextlib.suppress(OSError):  # the client has gone
+        while not handler.bigquery.ended.wait(1):
+            handler.wfile.write(b" ")
+            handler.wfile.flush()
+    handler.close_connection = True
+
+
+def late(seconds: float, answer: Answer) -> Answer:
+    """Take some time first."""
+
+    def answer_late(handler: Handler, request: Request) -> None:
+        handler.bigquery.ended.wait(seconds)
+        answer(handler, request)
+
+    return answer_late
+
+
 @contextlib.contextmanager
 def bigquery_server(answers: Iterable[Answer] = ()) -> Iterator[BigQueryServer]:
     """Serve on a free port until the end of the block."""

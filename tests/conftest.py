@@ -19,13 +19,13 @@ from google.cloud import bigquery
 
 ROOT = Path(__file__).resolve().parents[1]
 PROJECT = "soufianesys"
-OUR_VARIABLES = ["GCP_PROJECT_ID", "REGISTRY_TABLE", "BIGQUERY_EMULATOR_HOST"]
 
-
-@pytest.fixture(autouse=True)
-def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in [*OUR_VARIABLES, "STORAGE_EMULATOR_HOST", "GOOGLE_APPLICATION_CREDENTIALS"]:
-        monkeypatch.delenv(name, raising=False)
+# What is set outside is of no concern here, nor to the processes that are started.
+for name in [
+    *("GCP_PROJECT_ID", "REGISTRY_TABLE", "BUCKET_PREFIX", "BIGQUERY_EMULATOR_HOST"),
+    *("STORAGE_EMULATOR_HOST", "GOOGLE_APPLICATION_CREDENTIALS", "LOG_EXECUTION_ID", "THREADS"),
+]:
+    os.environ.pop(name, None)
 
 
 def free_port() -> int:

@@ -8,11 +8,12 @@ import pytest
 
 from registry.errors import AppendFailed
 from registry.settings import Settings
-from registry.table import RegistryTable
+from registry.table import _RETRY, RegistryTable
 from tests import bigquery_server as server
 from tests.bigquery_server import Answer, BigQueryServer
 from tests.test_registration import registration
 
+ATTEMPT_SECONDS = 10
 BOUND_SECONDS = 45
 
 
@@ -64,7 +65,7 @@ def test_a_passing_fault_is_ridden_out(answer: Answer, monkeypatch: pytest.Monke
 
     first, second = bigquery.requests
     assert first.body == second.body
-    assert second.at - first.at < 10
+    assert second.at - first.at < ATTEMPT_SECONDS + 1
     assert bigquery.rows == {registration().insert_id: registration().row()}
 
 
@@ -82,17 +83,17 @@ def test_the_wait_that_bigquery_asks_for_is_kept(monkeypatch: pytest.MonkeyPatch
     [
         pytest.param(
             server.error(404, "notFound", "Not found: Table acme:ml_registry.models"),
-            "Not found: Table acme:ml_registry.models.*create the table with deploy/bigquery",
+            "Not found: Table acme:ml_registry.models: run deploy/setup.sh, which makes",
             id="table missing",
         ),
         pytest.param(
             server.error(403, "accessDenied", "Access Denied: Permission updateData denied"),
-            "Permission updateData denied.*roles/bigquery.dataEditor",
+            "Permission updateData denied: run deploy/setup.sh, which grants",
             id="permission denied",
         ),
         pytest.param(
             server.error(403, "quotaExceeded", "Quota exceeded: a long-term one"),
-            "Quota exceeded: a long-term one",
+            "Quota exceeded: a long-term one$",
             id="quota",
         ),
         pytest.param(server.error(400, "invalid", "Bad request"), "Bad request", id="400"),
@@ -128,8 +129,9 @@ def test_a_lasting_fault_fails_before_the_platform_ends_the_call(
     """All of them at once, because each takes its time."""
     faults: list[Answer] = [
         server.silent,
+        server.dripping,
         server.error(503, "backendError"),
-        server.error(429, "rateLimitExceeded", Retry_After="9"),
+        server.late(6.5, server.error(429, "rateLimitExceeded", Retry_After="10")),
         server.cut_before_writing,
     ]
 
@@ -141,21 +143,19 @@ def test_a_lasting_fault_fails_before_the_platform_ends_the_call(
             with pytest.raises(AppendFailed):
                 table.append(registration())
             taken = time.monotonic() - started
-        assert len(bigquery.requests) > 2
-        attempts = [request.at for request in bigquery.requests] + [started + taken]
-        assert max(later - at for at, later in itertools.pairwise(attempts)) < 20
+        assert len(bigquery.requests) > 1
         return taken
 
     with ThreadPoolExecutor(len(faults)) as pool:
         taken = list(pool.map(seconds_until_it_fails, faults))
 
     assert max(taken) < BOUND_SECONDS
-    assert min(taken) > 20  # nor did it give up early
+    assert min(taken) > 10  # nor did it give up early
 
 
 def test_nobody_listening_is_told_as_such(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The retry is left out here: that its bound is kept is shown above."""
-    monkeypatch.setattr("registry.table._RETRY", None)
+    """The bound is shortened here: that it is kept is shown above."""
+    monkeypatch.setattr("registry.table._RETRY", _RETRY.with_timeout(0.1))
     with server.bigquery_server() as bigquery:
         table = connect(bigquery, monkeypatch)
 
