@@ -24,8 +24,8 @@ lib::bad_usage() {
 lib::python_environments() {
   local root=$1
   cd "$root" || exit # where .python-version is, by which pyenv and uv find the Pythons
-  PATH="$PATH:$root/.local/uv/bin"
-  command -v uv >/dev/null || lib::install_uv "$root"
+  PATH="$root/.local/uv/bin:$PATH"
+  uv --version >/dev/null 2>&1 || lib::install_uv "$root"
   lib::python_environment "$root/.venv" 3.12 "$root/tests/requirements.txt"
   lib::python_environment "$root/.local/venv/storage" 3.12 "$root/deploy/local/storage.txt"
   lib::python_environment "$root/.local/venv/bigquery" 3.13 "$root/deploy/local/bigquery.txt"
@@ -36,7 +36,9 @@ lib::python_environment() {
   local folder=$1 version=$2 requirements=$3 found
   found=$("$folder/bin/python" -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null) || true
   [[ $found == "$version" ]] || uv venv --quiet --clear --python "$version" "$folder"
-  uv pip sync --quiet --python "$folder/bin/python" "$requirements"
+  # When all is there, or in uv's cache, no index is asked: it works on a train.
+  uv pip sync --quiet --offline --python "$folder/bin/python" "$requirements" 2>/dev/null \
+    || uv pip sync --quiet --python "$folder/bin/python" "$requirements"
 }
 
 # lib::install_uv ROOT: install the pinned uv into a folder of the project.

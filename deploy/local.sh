@@ -13,7 +13,7 @@
 
 set -euo pipefail
 
-root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." >/dev/null && pwd)
 # shellcheck source=deploy/config.sh
 source "$root/deploy/config.sh"
 # shellcheck source=deploy/lib.sh

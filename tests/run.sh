@@ -8,7 +8,7 @@
 
 set -euo pipefail
 
-root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." >/dev/null && pwd)
 # shellcheck source=deploy/lib.sh
 source "$root/deploy/lib.sh"
 

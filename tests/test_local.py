@@ -292,6 +292,26 @@ def test_once_is_enough(project: Path) -> None:
     assert "export" not in ended.stdout
 
 
+def test_two_that_start_at_once_do_not_disturb_each_other(project: Path) -> None:
+    ports = {name: str(free_port()) for name in PORTS}
+    both = [
+        subprocess.Popen(
+            [project / "deploy/local.sh", "--once"],
+            env={**os.environ, **ports},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(2)
+    ]
+    ended = [(process.communicate(timeout=60), process.returncode) for process in both]
+
+    assert sorted(status for _, status in ended) == [0, 1]
+    [told] = [errors for (_, errors), status in ended if status]
+    assert re.search("expected a free port|expected .* to be free", told)
+    assert "Traceback" not in told
+
+
 @pytest.mark.parametrize("name", PORTS)
 def test_a_taken_port_is_told_with_who_has_it(project: Path, name: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:

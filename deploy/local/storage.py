@@ -48,7 +48,7 @@ class Delivery:
     """
     Sends finalized events to the function, each again until it is acknowledged.
 
-    Several at once and each with its own back-off, so that one failing event holds up no other.
+    Sixteen at once and each with its own back-off, so that a failing event holds up no other.
     """
 
     def __init__(self, address: str) -> None:
@@ -57,7 +57,7 @@ class Delivery:
         self._ids = itertools.count(time.time_ns() // 100)
         self._due: list[tuple[float, int, float, Resource]] = []
         self._changed = threading.Condition()
-        for _ in range(4):
+        for _ in range(16):
             threading.Thread(target=self._work, daemon=True).start()
 
     def finalized(self, resource: Resource) -> None:

@@ -7,6 +7,7 @@ Run by deploy/local.sh, which makes the environments that it needs.
 import argparse
 import contextlib
 import ctypes
+import fcntl
 import getpass
 import json
 import os
@@ -20,8 +21,10 @@ import sys
 import time
 from collections.abc import Iterator
 from http import HTTPStatus
+from io import TextIOWrapper
 from pathlib import Path
 from typing import NoReturn
+from urllib.request import getproxies
 
 import psutil
 import requests
@@ -54,7 +57,7 @@ class System:
         self.bigquery_url = f"http://{HOST}:{ports['BIGQUERY_PORT']}"
         self.function_url = f"http://{HOST}:{ports['FUNCTION_PORT']}"
         self.ports = ports
-        # Nobody else can have it: it is named for a port that this system holds.
+        # Always the same for the same port, so that a second terminal's exports go on to hold.
         self.state = LOCAL / "state" / str(ports["STORAGE_PORT"])
         self.parts: dict[str, subprocess.Popen[bytes]] = {}
 
@@ -73,27 +76,35 @@ class System:
             "CLOUDSDK_CORE_DISABLE_PROMPTS": "1",
             "BIGQUERYRC": str(self.state / "bigqueryrc"),
             "BOTO_CONFIG": str(self.state / "boto"),
-        }
+        } | ({"NO_PROXY": direct(), "no_proxy": direct()} if getproxies().keys() - {"no"} else {})
 
     @contextlib.contextmanager
     def running(self) -> Iterator[None]:
         """Start the parts, and end them and what they wrote, whatever happens in between."""
-        shutil.rmtree(self.state, ignore_errors=True)
-        self.state.mkdir(parents=True)
+        self.state.mkdir(parents=True, exist_ok=True)
+        with contextlib.closing(lock(self.state)):
+            try:
+                self._write_state()
+                self._start_parts()
+                yield
+            finally:
+                for number in SIGNALS:
+                    signal.signal(number, signal.SIG_IGN)
+                stop(list(self.parts.values()))
+                shutil.rmtree(self.state, ignore_errors=True)
+
+    def _write_state(self) -> None:
+        for stale in self.state.iterdir():
+            if stale.is_dir():
+                shutil.rmtree(stale)
+            elif stale.name != "lock":
+                stale.unlink()
         (self.state / "gcloud").mkdir()
         (self.state / "token").write_text("a token which nobody checks\n")
         (self.state / "bigqueryrc").write_text(
             f"api = {self.bigquery_url}\nproject_id = {self.project}\n"
         )
         (self.state / "boto").write_text("[GSUtil]\nuse_gcloud_storage = True\n")
-        try:
-            self._start_parts()
-            yield
-        finally:
-            for number in SIGNALS:
-                signal.signal(number, signal.SIG_IGN)
-            stop(list(self.parts.values()))
-            shutil.rmtree(self.state, ignore_errors=True)
 
     def _start_parts(self) -> None:
         python = {name: LOCAL / "venv" / name / "bin/python" for name in ("storage", "bigquery")}
@@ -203,7 +214,7 @@ def main() -> None:
     for number in SIGNALS:
         signal.signal(number, interrupt)
     # A proxy between this machine and itself would be of no use.
-    os.environ["NO_PROXY"] = os.environ["no_proxy"] = HOST
+    os.environ |= {"NO_PROXY": direct(), "no_proxy": direct()}
 
     prefix, table = os.environ["BUCKET_PREFIX"], os.environ["REGISTRY_TABLE"]
     buckets = [f"{prefix}-{environment}" for environment in ENVIRONMENTS]
@@ -250,20 +261,34 @@ Ctrl-C ends it all. What the function logs comes below.
 def choose_ports() -> dict[str, int]:
     """Read the ports from the environment, and make sure that they are free."""
     ports = {}
-    for name, default in DEFAULT_PORTS.items():
-        value = os.environ.get(name) or str(default)
-        if not value.isascii() or not value.isdecimal() or int(value) > LAST_PORT:
-            fail(f"{name}: expected a port from 0 to {LAST_PORT}, found {value!r}")
-        port = int(value)
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    with contextlib.ExitStack() as probes:  # held until all are chosen, so that no two are the same
+        for name, default in DEFAULT_PORTS.items():
+            value = os.environ.get(name) or str(default)
+            if not value.isascii() or not value.isdecimal() or int(value) > LAST_PORT:
+                fail(f"{name}: expected a port from 0 to {LAST_PORT}, found {value!r}")
             try:
-                probe.bind((HOST, port))
+                probe = probes.enter_context(socket.create_server((HOST, int(value))))
             except OSError as error:
-                reason = os.strerror(error.errno or 0).lower()
-                fail(f"{name}: expected a free port, found {port}: {reason}{owner(port)}")
+                reason = f"{os.strerror(error.errno or 0).lower()}{owner(int(value))}"
+                fail(f"{name}: expected a free port, found {value}: {reason}")
             ports[name] = probe.getsockname()[1]
     return ports
+
+
+def lock(state: Path) -> TextIOWrapper:
+    """Hold a folder until the file is closed; two systems that start at once want the same one."""
+    file = (state / "lock").open("w")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        fail(f"expected {state} to be free, found another deploy/local.sh that holds it")
+    return file
+
+
+def direct() -> str:
+    """List the hosts that are reached without a proxy."""
+    listed = os.environ.get("NO_PROXY") or os.environ.get("no_proxy") or HOST
+    return listed if HOST in listed else f"{listed},{HOST}"
 
 
 def owner(port: int) -> str:
