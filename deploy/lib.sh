@@ -35,7 +35,10 @@ lib::python_environments() {
 lib::python_environment() {
   local folder=$1 version=$2 requirements=$3 found
   found=$("$folder/bin/python" -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null) || true
-  [[ $found == "$version" ]] || uv venv --quiet --clear --python "$version" "$folder"
+  if [[ $found != "$version" ]]; then
+    echo "Making ${folder#"$PWD/"}" >&2
+    uv venv --quiet --clear --python "$version" "$folder"
+  fi
   # When all is there, or in uv's cache, no index is asked: it works on a train.
   uv pip sync --quiet --offline --python "$folder/bin/python" "$requirements" 2>/dev/null \
     || uv pip sync --quiet --python "$folder/bin/python" "$requirements"
@@ -52,6 +55,6 @@ lib::install_uv() {
     python="$root/.local/pip/bin/python"
   fi
   # Its version and hashes stand among those of the development tools.
-  "$python" -m pip install --quiet --no-deps --require-hashes --target "$root/.local/uv" \
+  PIP_ROOT_USER_ACTION=ignore "$python" -m pip install --quiet --no-deps --require-hashes --target "$root/.local/uv" \
     --requirement <(sed -n '/^uv==/,/# via/p' "$root/tests/requirements.txt")
 }

@@ -4,16 +4,21 @@ The whole system on this machine: starts its parts, shows that they work, ends t
 Run by deploy/local.sh, which makes the environments that it needs.
 """
 
+import os
+import signal
+
+SIGNALS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
+for number in SIGNALS:  # nothing is started yet, and what follows takes a second
+    signal.signal(number, lambda number, _: os._exit(128 + number))
+
 import argparse
 import contextlib
 import ctypes
 import fcntl
 import getpass
 import json
-import os
 import shlex
 import shutil
-import signal
 import socket
 import string
 import subprocess
@@ -42,7 +47,6 @@ SAMPLE = "hello-registry/v1/model.pkl"
 START_SECONDS = 60
 ROW_SECONDS = 30
 STOP_SECONDS = 10
-SIGNALS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
 
 
 class System:
@@ -119,6 +123,7 @@ class System:
             [python["storage"], script["storage"], "--port", self.ports["STORAGE_PORT"]],
             ["--project", self.project, "--deliver-to", f"{self.function_url}/"],
             [argument for bucket in self.buckets for argument in ("--bucket", bucket)],
+            quiet=False,  # says which event could not be delivered
         )
         self._start(
             "function",
@@ -133,7 +138,7 @@ class System:
         self._wait_until_it_answers("function", self.function_url, HTTPStatus.METHOD_NOT_ALLOWED)
 
     def _start(self, name: str, *arguments: list[object], quiet: bool = True) -> None:
-        """Start a part; the function's lines go to the terminal, an emulator's to a file."""
+        """Start a part; what it says goes to the terminal, or to a file when it says too much."""
         with (self.state / f"{name}.log").open("wb") as log:
             self.parts[name] = subprocess.Popen(  # noqa: S603 - every word of it is our own
                 [str(argument) for part in arguments for argument in part],
@@ -337,3 +342,6 @@ if __name__ == "__main__":
         main()
     except KeyboardInterrupt as interruption:
         sys.exit(128 + interruption.args[0])
+    except BrokenPipeError:  # whoever read what it printed has gone
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
