@@ -3,7 +3,17 @@
 
 # The project that holds the buckets, the function and the table.
 export GCP_PROJECT_ID="${GCP_PROJECT_ID:-soufianesys}"
+# Where the function runs, and where setup.sh makes the buckets and the dataset.
+export REGION="${REGION:-us-central1}"
 # The buckets are <prefix>-dev, <prefix>-staging and <prefix>-prod.
 export BUCKET_PREFIX="${BUCKET_PREFIX:-ml-models}"
 # <dataset>.<table>
 export REGISTRY_TABLE="${REGISTRY_TABLE:-ml_registry.models}"
+# The functions are <prefix>-dev, <prefix>-staging and <prefix>-prod.
+export FUNCTION_PREFIX="${FUNCTION_PREFIX:-model-registry}"
+# The identities are <prefix>-dev, <prefix>-staging and <prefix>-prod; an account's id has 30 letters at most.
+export SERVICE_ACCOUNT_PREFIX="${SERVICE_ACCOUNT_PREFIX:-model-registry-sa}"
+# The identity that builds the functions.
+export BUILD_SERVICE_ACCOUNT="${BUILD_SERVICE_ACCOUNT:-model-registry-build}"
+# Who deploys, such as user:ada@example.com or serviceAccount:…; whoever runs setup.sh when it is empty.
+export DEPLOYER="${DEPLOYER:-}"

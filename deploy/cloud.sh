@@ -1,0 +1,284 @@
+# What the scripts that talk to Google Cloud share: the settings, the roles, and functions.
+# shellcheck shell=bash
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." >/dev/null && pwd)
+# shellcheck source=deploy/config.sh
+source "$root/deploy/config.sh"
+# shellcheck source=deploy/lib.sh
+source "$root/deploy/lib.sh"
+
+dry_run= # set by --dry-run
+found=   # set by cloud::find
+
+# What every environment's service account may do, and where: the least with which an upload becomes
+# a row. Uploads need nothing: the function never reads an object.
+PROJECT_ROLES=(
+  roles/eventarc.eventReceiver # to be handed the bucket's events by Eventarc
+  roles/run.invoker            # to deliver them to the function, which takes no anonymous call
+)
+TABLE_ROLE=roles/bigquery.dataEditor       # on the table alone: to append rows
+DATASET_ROLE=roles/bigquery.metadataViewer # on the dataset: insertAll looks at it; shows no row
+STORAGE_AGENT_ROLE=roles/pubsub.publisher  # Cloud Storage's own agent publishes the events
+
+# bq, on this project, and without asking to be initialized.
+bq=(bq --headless --project_id="$GCP_PROJECT_ID")
+
+# cloud::environment ENV: set what belongs to an environment.
+cloud::environment() {
+  environment=$1
+  bucket=$BUCKET_PREFIX-$1
+  function=$FUNCTION_PREFIX-$1
+  service_account=$(cloud::email "$SERVICE_ACCOUNT_PREFIX-$1")
+  member=serviceAccount:$service_account
+}
+
+# cloud::email ID: a service account's address. A project such as example.com:acme turns around in it.
+cloud::email() {
+  local project=$GCP_PROJECT_ID
+  case $project in *:*) project=${project#*:}.${project%%:*} ;; esac
+  echo "$1@$project.iam.gserviceaccount.com"
+}
+
+# cloud::require TOOL…: fail, before anything is changed, unless the tools and the project are there.
+cloud::require() {
+  local tool answer
+  # No prompt ever waits for somebody who is not there.
+  export CLOUDSDK_CORE_DISABLE_PROMPTS=1
+  [[ $REGISTRY_TABLE =~ ^[A-Za-z0-9_]+\.[A-Za-z0-9_-]+$ ]] \
+    || lib::fail "REGISTRY_TABLE: expected <dataset>.<table>, found $REGISTRY_TABLE"
+  [[ -z $dry_run ]] || return 0
+  for tool in "$@"; do
+    command -v "$tool" >/dev/null \
+      || lib::fail "expected $tool on the PATH, found none: install the Google Cloud CLI"
+  done
+  if ! answer=$(gcloud projects describe "$GCP_PROJECT_ID" --format='value(projectNumber)' 2>&1 </dev/null); then
+    case $answer in
+      *"not currently have an active account"* | *"auth login"*)
+        lib::fail "expected an active account, found none: run gcloud auth login" ;;
+    esac
+    lib::fail "expected access to the project $GCP_PROJECT_ID (GCP_PROJECT_ID), found: $(cloud::reason "$answer")"
+  fi
+}
+
+# cloud::say WORD…: a comment, so that all which --dry-run prints can be pasted.
+cloud::say() {
+  echo "# $*"
+}
+
+# cloud::reason OUTPUT: what went wrong, of all that a tool said, on one line.
+cloud::reason() {
+  tr -s '[:space:]' ' ' <<<"$1" | sed -E 's/^.*(ERROR: |[Ee]rror in )/\1/; s/ $//' | cut -c 1-500
+}
+
+# cloud::run COMMAND…: run what changes something; under --dry-run print it, ready to paste.
+cloud::run() {
+  if [[ -z $dry_run ]]; then
+    "$@" </dev/null >&2 # where bq, too, should tell its errors
+    return
+  fi
+  local word line=
+  for word in "$@"; do
+    # shellcheck disable=SC2016 # it is the text that is looked for
+    case $word in
+      *'$('* | *'$subscription'*) # what is looked up when it is pasted
+        word=${word//\\/\\\\}
+        word=${word//\"/\\\"}
+        line+="\"${word//\`/\\\`}\" "
+        ;;
+      *) line+="$(printf '%q' "$word") " ;;
+    esac
+  done
+  echo "${line% }"
+}
+
+# cloud::find COMMAND…: set `found` to what a looking command prints; 1 if there is no such thing.
+# Anything else that goes wrong ends the script. Under --dry-run nothing is there, as nothing is asked.
+cloud::find() {
+  local errors status=0
+  found=
+  [[ -z $dry_run ]] || return 1
+  errors=$(mktemp)
+  found=$("$@" 2>"$errors" </dev/null) || status=$?
+  # bq prints its errors on standard output.
+  ((status == 0)) || found+=$(cat "$errors")
+  rm -f "$errors"
+  ((status != 0)) || return 0
+  found=$(cloud::reason "$found")
+  if grep -qiE 'denied|permission' <<<"$found" \
+    || ! grep -qiE 'not.?found|HTTPError 404|does not exist|matched no objects' <<<"$found"; then
+    lib::fail "${*:1:4}: $found"
+  fi
+  return 1
+}
+
+# cloud::retry PATTERN REASON COMMAND…: run what changes something; when it fails with an error that
+# matches, say so, wait, and try again, for about three minutes in all.
+cloud::retry() {
+  local pattern=$1 reason=$2 log status wait
+  shift 2
+  if [[ -n $dry_run ]]; then
+    cloud::run "$@"
+    return
+  fi
+  log=$(mktemp)
+  for wait in 5 10 20 40 60 60 0; do
+    status=0
+    "$@" </dev/null 2>&1 | tee "$log" >&2 || status=$?
+    if ((status == 0 || wait == 0)) || ! tr -s '[:space:]' ' ' <"$log" | grep -iE "$pattern" >/dev/null; then
+      break
+    fi
+    echo "$reason: trying again in $wait s" >&2
+    sleep "$wait"
+  done
+  rm -f "$log"
+  return "$status"
+}
+
+# cloud::policy: set `found` to the project's bindings, a line each: role, member, title of a condition.
+cloud::policy() {
+  cloud::find gcloud projects get-iam-policy "$GCP_PROJECT_ID" --flatten='bindings[].members' \
+    --format='csv[no-heading,separator=" "](bindings.role,bindings.members,bindings.condition.title)'
+}
+
+# cloud::binds JSON ROLE WHO: whether a policy, or a dataset's access list, gives somebody a role.
+cloud::binds() {
+  local binding
+  while IFS= read -r binding || [[ -n $binding ]]; do
+    [[ $binding != *"\"$2\""* || $binding != *"\"$3\""* ]] || return 0
+  done < <(tr -d '\n' <<<"$1" | tr '{' '\n')
+  return 1
+}
+
+# cloud::render FILE NAME=VALUE…: print a file with each ${NAME} filled in.
+cloud::render() {
+  local text pair name
+  text=$(cat "$1")
+  shift
+  for pair in "$@"; do
+    name=${pair%%=*}
+    text=${text//"\${$name}"/"${pair#*=}"}
+  done
+  echo "$text"
+}
+
+# cloud::sql FILE: print a file of deploy/bigquery/, for the configured table. Without its comments: bq
+# would take one at the beginning for an option.
+cloud::sql() {
+  cloud::render "$1" "project=$GCP_PROJECT_ID" "dataset=${REGISTRY_TABLE%.*}" "table=${REGISTRY_TABLE#*.}" \
+    | sed '/^--/d'
+}
+
+# cloud::deploy ENV [ARGUMENT…]: what dev.sh, staging.sh and prod.sh do.
+cloud::deploy() {
+  local name=$1 location variables
+  shift
+  case "$#:${1-}" in
+    0:) ;;
+    1:--dry-run) dry_run=yes ;;
+    1:--help | 1:-h) lib::usage && exit ;;
+    *) lib::bad_usage "expected --dry-run or nothing, found $*" ;;
+  esac
+  cloud::environment "$name"
+  cloud::require gcloud bq
+  location=$REGION # what setup.sh gives the bucket; not asked for under --dry-run
+  if [[ -z $dry_run ]]; then
+    cloud::check_setup
+    location=$bucket_location
+  fi
+  variables=GCP_PROJECT_ID=$GCP_PROJECT_ID
+  [[ $REGISTRY_TABLE == ml_registry.models ]] || variables+=,REGISTRY_TABLE=$REGISTRY_TABLE
+
+  # A trigger lives where its bucket is. A redeploy sends all of it again: what is left out is reset,
+  # --retry too, without which a failed event is dropped. Eventarc's deliveries count as internal:
+  # https://docs.cloud.google.com/run/docs/securing/ingress and
+  # https://docs.cloud.google.com/functions/docs/networking/network-settings
+  cloud::retry \
+    'eventarc service (agent|account)|unable to publish to cloud pub/sub|service account .*(not found|does not exist)' \
+    "Eventarc is not ready in this project yet" \
+    gcloud functions deploy "$function" --gen2 \
+    --project="$GCP_PROJECT_ID" \
+    --region="$REGION" \
+    --runtime=python312 \
+    --source="$root" \
+    --entry-point=register_model \
+    --trigger-event-filters=type=google.cloud.storage.object.v1.finalized \
+    --trigger-event-filters=bucket="$bucket" \
+    --trigger-location="$location" \
+    --trigger-service-account="$service_account" \
+    --retry \
+    --service-account="$service_account" \
+    --build-service-account="projects/$GCP_PROJECT_ID/serviceAccounts/$(cloud::email "$BUILD_SERVICE_ACCOUNT")" \
+    --set-env-vars="$variables" \
+    --max-instances=5 \
+    --memory=256MB \
+    --timeout=60s \
+    --no-allow-unauthenticated \
+    --ingress-settings=internal-only \
+    --quiet
+  [[ -n $dry_run ]] || cloud::deployed
+}
+
+# cloud::check_setup: fail unless all is there that setup.sh makes, naming what mends it; set
+# `bucket_location` as a trigger wants it.
+cloud::check_setup() {
+  local remedy="run deploy/setup.sh $environment" account role
+  cloud::find gcloud storage buckets describe "gs://$bucket" --format='value(location)' \
+    || lib::fail "expected the bucket gs://$bucket, found none: $remedy"
+  bucket_location=$(tr '[:upper:]' '[:lower:]' <<<"$found")
+  for account in "$service_account" "$(cloud::email "$BUILD_SERVICE_ACCOUNT")"; do
+    cloud::find gcloud iam service-accounts describe "$account" --project="$GCP_PROJECT_ID" \
+      --format='value(email)' || lib::fail "expected the service account $account, found none: $remedy"
+  done
+  cloud::find "${bq[@]}" show --format=json "$GCP_PROJECT_ID:$REGISTRY_TABLE" \
+    || lib::fail "expected the table $REGISTRY_TABLE, found none: $remedy"
+  cloud::find "${bq[@]}" get-iam-policy --format=json "$GCP_PROJECT_ID:$REGISTRY_TABLE" || true
+  cloud::binds "$found" "$TABLE_ROLE" "$member" \
+    || lib::fail "expected $TABLE_ROLE on $REGISTRY_TABLE for $member, found no such binding: $remedy"
+  cloud::find "${bq[@]}" show --format=json "$GCP_PROJECT_ID:${REGISTRY_TABLE%.*}" || true
+  cloud::binds "$found" "$DATASET_ROLE" "$service_account" \
+    || lib::fail "expected $DATASET_ROLE on ${REGISTRY_TABLE%.*} for $member, found no such binding: $remedy"
+  cloud::policy
+  for role in "${PROJECT_ROLES[@]}"; do
+    grep -qxF "$role $member " <<<"$found" \
+      || lib::fail "expected $role for $member, found no such binding: $remedy"
+  done
+  grep -q "^$STORAGE_AGENT_ROLE serviceAccount:service-.*@gs-project-accounts" <<<"$found" \
+    || lib::fail "expected $STORAGE_AGENT_ROLE for the Cloud Storage service agent, found no such binding: $remedy"
+}
+
+# cloud::deployed: say how to see it work.
+cloud::deployed() {
+  cat <<EOF
+
+$function is deployed. To see it work:
+
+gcloud storage cp model.pkl gs://$bucket/titanic-survival/v1/model.pkl --custom-metadata=uploader=me
+bq query --project_id=$GCP_PROJECT_ID --use_legacy_sql=false 'SELECT * FROM \`$REGISTRY_TABLE\` ORDER BY registered_at DESC LIMIT 5'
+deploy/logs.sh $environment
+
+Or all of it at once: deploy/verify.sh $environment. A new trigger takes up to two minutes to work.
+EOF
+}
+
+# cloud::one_environment NAME: set what belongs to it; usage unless exactly one was named.
+cloud::one_environment() {
+  case $1 in
+    dev | staging | prod) cloud::environment "$1" ;;
+    *) lib::bad_usage "expected one of dev, staging, prod, found ${1:-nothing}" ;;
+  esac
+}
+
+# cloud::logs SEVERITY FRESHNESS LIMIT: print what the function has logged, the newest last.
+cloud::logs() {
+  local read=(
+    gcloud logging read
+    "resource.type=\"cloud_run_revision\" resource.labels.service_name=\"$function\" severity>=$1"
+    --project="$GCP_PROJECT_ID" --freshness="$2" --limit="$3"
+    --format='value(timestamp.date("%Y-%m-%d %H:%M:%S"),severity,firstof(jsonPayload.message,textPayload))'
+  )
+  if [[ -n $dry_run ]]; then
+    cloud::run "${read[@]}"
+  else
+    "${read[@]}" | sed '1!G;h;$!d'
+  fi
+}

@@ -1,0 +1,46 @@
+#!/usr/bin/env bash
+#
+# Delete an environment's function and its trigger. Nothing else: buckets, table, rows and service
+# accounts stay, and uploads are no longer registered.
+#
+# Usage: deploy/delete.sh [--dry-run] [--yes] dev|staging|prod
+#
+#   --yes       do not ask
+#   --dry-run   print the command, ready to paste, and run nothing
+#   --help      print this
+#
+# Settings: deploy/config.sh.
+
+set -euo pipefail
+
+# shellcheck source=deploy/cloud.sh
+source "$(dirname "${BASH_SOURCE[0]}")/cloud.sh"
+
+main() {
+  local argument name='' yes='' answer=''
+  for argument in "$@"; do
+    case $argument in
+      --help | -h) lib::usage && exit ;;
+      --dry-run) dry_run=yes ;;
+      --yes) yes=yes ;;
+      dev | staging | prod) name=$name$argument ;;
+      *) lib::bad_usage "expected dev, staging or prod, found $argument" ;;
+    esac
+  done
+  cloud::one_environment "$name"
+  cloud::require gcloud
+  if [[ -z $dry_run ]]; then
+    cloud::find gcloud functions describe "$function" --gen2 --project="$GCP_PROJECT_ID" \
+      --region="$REGION" --format='value(name)' \
+      || lib::fail "expected the function $function in $GCP_PROJECT_ID, $REGION, found none"
+    if [[ -z $yes ]]; then
+      [[ -t 0 ]] || lib::bad_usage "expected somebody to ask, found no terminal: use --yes"
+      read -rp "Delete the function $function of $GCP_PROJECT_ID? [y/N] " answer
+      [[ $answer == [yY]* ]] || lib::fail "nothing was deleted"
+    fi
+  fi
+  cloud::run gcloud functions delete "$function" --gen2 --project="$GCP_PROJECT_ID" \
+    --region="$REGION" --quiet
+}
+
+main "$@"

@@ -1,0 +1,233 @@
+#!/usr/bin/env bash
+#
+# Set up a Google Cloud project for the registry: APIs, buckets, dataset, table, views, service
+# accounts, roles. Once; and again at any time: what is right already is left as it is, and nothing
+# is ever deleted or replaced.
+#
+# Usage: deploy/setup.sh [--dry-run] [dev] [staging] [prod]
+#
+#   --dry-run   print every command that changes something, ready to paste, and run none
+#   --help      print this
+#
+# Environments: all three, unless some are named. Settings: deploy/config.sh.
+
+set -euo pipefail
+
+# shellcheck source=deploy/cloud.sh
+source "$(dirname "${BASH_SOURCE[0]}")/cloud.sh"
+
+APIS=(
+  artifactregistry bigquery cloudbuild cloudfunctions eventarc iam logging monitoring pubsub run storage
+)
+# The account that builds the function. Without one of its own, a build runs as the project's default
+# Compute Engine account, which in newer projects may do none of this.
+BUILD_ROLES=(
+  roles/artifactregistry.writer # to store the image
+  roles/logging.logWriter       # to say how the build goes
+  roles/storage.objectViewer    # to read the uploaded source
+)
+DEPLOYER_ROLE=roles/iam.serviceAccountUser # on each account: to have the function run or be built as it
+# What is said of a new account which cannot be seen yet, and of a change that met another.
+NOT_VISIBLE='does not exist|not.?found|unknown service account|invalid.*(account|member|user)|concurrent|conflict'
+ADD_ACCESS='s#"access": *\[#&GRANTED, #'
+policy=
+deployer=
+
+main() {
+  local name environments=()
+  for name in "$@"; do
+    case $name in
+      --help | -h) lib::usage && exit ;;
+      --dry-run) dry_run=yes ;;
+      dev | staging | prod) environments+=("$name") ;;
+      *) lib::bad_usage "expected dev, staging, prod or --dry-run, found $name" ;;
+    esac
+  done
+  ((${#environments[@]})) || environments=(dev staging prod)
+
+  cloud::require gcloud bq
+  apis
+  ! cloud::policy || policy=$found
+  find_deployer
+  build_account
+  storage_agent
+  dataset
+  for name in "${environments[@]}"; do
+    cloud::environment "$name"
+    bucket
+    identity
+  done
+  [[ -n $dry_run ]] || cloud::say "Ready. Deploy with: $(printf 'deploy/%s.sh ' "${environments[@]}")"
+}
+
+apis() {
+  local name missing=()
+  cloud::find gcloud services list --enabled --project="$GCP_PROJECT_ID" \
+    --format='value(config.name)' || true
+  for name in "${APIS[@]}"; do
+    grep -qx "$name.googleapis.com" <<<"$found" || missing+=("$name.googleapis.com")
+  done
+  ((${#missing[@]})) || return 0
+  cloud::say "APIs"
+  cloud::run gcloud services enable "${missing[@]}" --project="$GCP_PROJECT_ID"
+}
+
+# account ID NAME: make a service account, which whoever deploys may hand to the function.
+account() {
+  local email
+  email=$(cloud::email "$1")
+  if ! cloud::find gcloud iam service-accounts describe "$email" --project="$GCP_PROJECT_ID" \
+    --format='value(email)'; then
+    cloud::say "service account $1"
+    cloud::run gcloud iam service-accounts create "$1" --project="$GCP_PROJECT_ID" --display-name="$2"
+  fi
+  [[ -n $deployer ]] || return 0
+  cloud::find gcloud iam service-accounts get-iam-policy "$email" --project="$GCP_PROJECT_ID" \
+    --format=json || true
+  if ! cloud::binds "$found" "$DEPLOYER_ROLE" "$deployer"; then
+    cloud::say "$DEPLOYER_ROLE on $1 for $deployer"
+    cloud::retry "$NOT_VISIBLE" "$1 is not visible yet" \
+      gcloud iam service-accounts add-iam-policy-binding "$email" --project="$GCP_PROJECT_ID" \
+      --member="$deployer" --role="$DEPLOYER_ROLE" --condition=None --format=none
+  fi
+}
+
+# find_deployer: whoever runs this, unless DEPLOYER names somebody else.
+find_deployer() {
+  deployer=$DEPLOYER
+  if [[ -n $deployer ]]; then
+    return
+  elif [[ -n $dry_run ]]; then
+    deployer="user:\$(gcloud config get account)"
+  else
+    cloud::find gcloud auth list --filter=status:ACTIVE --format='value(account)'
+    case $found in
+      '') ;; # an access token, which names nobody
+      *.gserviceaccount.com) deployer=serviceAccount:$found ;;
+      *) deployer=user:$found ;;
+    esac
+  fi
+}
+
+# bind MEMBER ROLE: bind a role on the project. A new account cannot be seen at once, and two changes
+# of the policy at the same time get in each other's way.
+bind() {
+  if ! grep -qxF "$2 $1 " <<<"$policy"; then
+    cloud::say "$2 for $1"
+    cloud::retry "$NOT_VISIBLE" "$1 is not visible yet" \
+      gcloud projects add-iam-policy-binding "$GCP_PROJECT_ID" \
+      --member="$1" --role="$2" --condition=None --format=none
+  fi
+}
+
+build_account() {
+  local role
+  account "$BUILD_SERVICE_ACCOUNT" "Builds the model registry's functions"
+  for role in "${BUILD_ROLES[@]}"; do
+    bind "serviceAccount:$(cloud::email "$BUILD_SERVICE_ACCOUNT")" "$role"
+  done
+}
+
+# Cloud Storage publishes a bucket's events itself. Without this no trigger can be made.
+storage_agent() {
+  local agent
+  if [[ -n $dry_run ]]; then
+    agent="\$(gcloud storage service-agent --project=$GCP_PROJECT_ID)"
+  else
+    cloud::find gcloud storage service-agent --project="$GCP_PROJECT_ID" \
+      || lib::fail "expected a Cloud Storage service agent of $GCP_PROJECT_ID, found: $found"
+    agent=$found
+  fi
+  bind "serviceAccount:$agent" "$STORAGE_AGENT_ROLE"
+}
+
+dataset() {
+  local dataset=${REGISTRY_TABLE%.*} column file view complete=yes
+  if ! cloud::find "${bq[@]}" show --format=json "$GCP_PROJECT_ID:$dataset"; then
+    cloud::say "dataset $dataset"
+    cloud::run "${bq[@]}" mk --dataset --location="$REGION" \
+      --description="Uploads of model artifacts" "$GCP_PROJECT_ID:$dataset"
+  fi
+  cloud::find "${bq[@]}" show --schema --format=json "$GCP_PROJECT_ID:$REGISTRY_TABLE" || complete=
+  for column in $(columns); do
+    grep -qE "\"name\": *\"$column\"" <<<"$found" || complete=
+  done
+  if [[ -z $complete ]]; then
+    cloud::say "table $REGISTRY_TABLE"
+    query "$(cloud::sql "$root/deploy/bigquery/models.sql")"
+  fi
+  for file in "$root"/deploy/bigquery/views/*.sql; do
+    view=$dataset.$(basename "$file" .sql)
+    if ! same_view "$view" "$file"; then
+      cloud::say "view $view"
+      query "$(cloud::sql "$file")"
+    fi
+  done
+}
+
+# columns: what models.sql defines.
+columns() {
+  sed -nE 's/^  (ADD COLUMN IF NOT EXISTS )?([a-z0-9_]+) [A-Z0-9]+ .*/\2/p' "$root/deploy/bigquery/models.sql"
+}
+
+# same_view VIEW FILE: whether the view is there as the file defines it, white space aside.
+same_view() {
+  local wanted
+  cloud::find "${bq[@]}" show --view --format=json "$GCP_PROJECT_ID:$1" || return 1
+  found=${found//\\n/}
+  found=${found//\\\"/\"}
+  wanted=$(cloud::sql "$2" | sed -n '/^AS$/,$p' | sed '1d;$s/;$//')
+  [[ ${found//[[:space:]]/} == *"${wanted//[[:space:]]/}"* ]]
+}
+
+query() {
+  cloud::run "${bq[@]}" --format=none query --use_legacy_sql=false "$1"
+}
+
+bucket() {
+  if ! cloud::find gcloud storage buckets describe "gs://$bucket" --format='value(versioning_enabled)'; then
+    cloud::say "bucket $bucket"
+    cloud::run gcloud storage buckets create "gs://$bucket" --project="$GCP_PROJECT_ID" \
+      --location="$REGION" --uniform-bucket-level-access --public-access-prevention
+  fi
+  if [[ $found != True ]]; then
+    cloud::run gcloud storage buckets update "gs://$bucket" --versioning
+  fi
+}
+
+# The function runs as this account, and its events are delivered in its name.
+identity() {
+  local role
+  account "$SERVICE_ACCOUNT_PREFIX-$environment" "Model registry, $environment"
+  for role in "${PROJECT_ROLES[@]}"; do
+    bind "$member" "$role"
+  done
+  cloud::find "${bq[@]}" get-iam-policy --format=json "$GCP_PROJECT_ID:$REGISTRY_TABLE" || true
+  if ! cloud::binds "$found" "$TABLE_ROLE" "$member"; then
+    cloud::say "$TABLE_ROLE on $REGISTRY_TABLE for $member"
+    cloud::retry "$NOT_VISIBLE" "$member is not visible yet" \
+      "${bq[@]}" --format=none add-iam-policy-binding --member="$member" \
+      --role="$TABLE_ROLE" "$GCP_PROJECT_ID:$REGISTRY_TABLE"
+  fi
+  dataset_role
+}
+
+# Reads the dataset's access list, adds to it, and writes it back: bq has no other way.
+dataset_role() {
+  local dataset=$GCP_PROJECT_ID:${REGISTRY_TABLE%.*} add file=dataset.json
+  add=${ADD_ACCESS/GRANTED/"{\"role\": \"$DATASET_ROLE\", \"userByEmail\": \"$service_account\"}"}
+  cloud::find "${bq[@]}" show --format=json "$dataset" || true
+  ! cloud::binds "$found" "$DATASET_ROLE" "$service_account" || return 0
+  cloud::say "$DATASET_ROLE on ${REGISTRY_TABLE%.*} for $member"
+  if [[ -n $dry_run ]]; then
+    echo "bq show --format=json $dataset | sed '$add' >$file"
+  else
+    file=$(mktemp)
+    sed "$add" <<<"$found" >"$file"
+  fi
+  cloud::retry "$NOT_VISIBLE" "$member is not visible yet" \
+    "${bq[@]}" update --source="$file" "$dataset"
+  [[ -n $dry_run ]] || rm -f "$file"
+}
+
+main "$@"
