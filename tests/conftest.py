@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import signal
 import socket
 import string
 import subprocess
@@ -26,6 +27,9 @@ for name in [
     *("STORAGE_EMULATOR_HOST", "GOOGLE_APPLICATION_CREDENTIALS", "LOG_EXECUTION_ID", "THREADS"),
 ]:
     os.environ.pop(name, None)
+
+# A shell that runs the tests in the background has them ignore Ctrl-C, and the programs they start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def free_port() -> int:
