@@ -144,7 +144,7 @@ policy() {
     if [[ $filter != *"${2#*=}"* ]]; then
       cloud::say "alert policy $title, for ${2#*=}"
       cloud::run gcloud alpha monitoring policies update "$name" --project="$GCP_PROJECT_ID" \
-        --policy-from-file="$rendered" --fields=conditions
+        --policy-from-file="$rendered" ${channels:+--set-notification-channels="$channels"}
     fi
     if [[ -n $channel && ,$channels, != *",$channel,"* ]]; then
       cloud::say "$channel for the alert policy $title"

@@ -727,7 +727,7 @@ def _(cloud: Cloud) -> None:
 @command(
     "gcloud",
     "alpha monitoring policies update",
-    "--project= --add-notification-channels= --policy-from-file= --format= --fields=",
+    "--project= --add-notification-channels= --set-notification-channels= --policy-from-file=",
     changes=True,
     api="monitoring",
 )
@@ -737,7 +737,10 @@ def _(cloud: Cloud) -> None:
         raise Failed(f"NOT_FOUND: {name} not found. {WHO}")
     alert = cloud.state["alerts"][name]
     if file := cloud.flag("--policy-from-file"):
-        alert |= json.loads(Path(file).read_text())
+        alert |= {**json.loads(Path(file).read_text()), "notificationChannels": []}
+    alert["notificationChannels"] += filter(
+        None, cloud.flag("--set-notification-channels").split(",")
+    )
     alert["notificationChannels"] += filter(
         None, cloud.flag("--add-notification-channels").split(",")
     )
