@@ -28,8 +28,11 @@ for name in [
 ]:
     os.environ.pop(name, None)
 
-# A shell that runs the tests in the background has them ignore Ctrl-C, and the programs they start.
-signal.signal(signal.SIGINT, signal.default_int_handler)
+# What is ignored here, as a shell has it for what runs in the background, the programs under test
+# would ignore too; what is handled, however, they do not inherit.
+for number in (signal.SIGINT, signal.SIGHUP):
+    if signal.getsignal(number) == signal.SIG_IGN:
+        signal.signal(number, lambda *_: None)
 
 
 def free_port() -> int:
