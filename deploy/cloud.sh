@@ -7,8 +7,10 @@ source "$root/deploy/config.sh"
 # shellcheck source=deploy/lib.sh
 source "$root/deploy/lib.sh"
 
-dry_run= # set by --dry-run
-found=   # set by cloud::find
+dry_run=  # set by --dry-run
+found=    # set by cloud::find
+policy=   # the project's bindings, as cloud::policy finds them
+deployer= # set by cloud::find_deployer
 
 # What every environment's service account may do, and where: the least with which an upload becomes
 # a row. Uploads need nothing: the function never reads an object.
@@ -19,6 +21,15 @@ PROJECT_ROLES=(
 TABLE_ROLE=roles/bigquery.dataEditor       # on the table alone: to append rows
 DATASET_ROLE=roles/bigquery.metadataViewer # on the dataset: insertAll looks at it; shows no row
 STORAGE_AGENT_ROLE=roles/pubsub.publisher  # Cloud Storage's own agent publishes the events
+DEPLOYER_ROLE=roles/iam.serviceAccountUser # on each account: to have the function run or be built as it
+# What is said of a new account which cannot be seen yet, and of a change that met another.
+NOT_VISIBLE='does not exist|not.?found|unknown service account|invalid.*(account|member|user)|concurrent|conflict'
+NO_ACCOUNT='service account .*(not found|does not exist)' # what a deployment says of one
+ADD_ACCESS='s#"access": *\[#&GRANTED, #'
+
+# deploy/bigquery/views/, each after the one that it reads: BigQuery makes no view on what is not there.
+# shellcheck disable=SC2034 # setup.sh makes them, inventory.sh looks for them
+VIEWS=(registrations artifacts model_versions promotions latest_models)
 
 # bq, on this project, and without asking to be initialized.
 bq=(bq --headless --project_id="$GCP_PROJECT_ID")
@@ -29,6 +40,13 @@ cloud::environment() {
   bucket=$BUCKET_PREFIX-$1
   function=$FUNCTION_PREFIX-$1
   service_account=$(cloud::email "$SERVICE_ACCOUNT_PREFIX-$1")
+  member=serviceAccount:$service_account
+}
+
+# cloud::inventory: likewise, what belongs to the inventory, of which a project has one.
+cloud::inventory() {
+  function=$FUNCTION_PREFIX-inventory
+  service_account=$(cloud::email "$INVENTORY_SERVICE_ACCOUNT")
   member=serviceAccount:$service_account
 }
 
@@ -140,6 +158,73 @@ cloud::policy() {
     --format='csv[no-heading,separator=" "](bindings.role,bindings.members,bindings.condition.title)'
 }
 
+# cloud::account ID NAME: make a service account, which whoever deploys may hand to a function.
+cloud::account() {
+  local email
+  email=$(cloud::email "$1")
+  if ! cloud::find gcloud iam service-accounts describe "$email" --project="$GCP_PROJECT_ID" \
+    --format='value(email)'; then
+    cloud::say "service account $1"
+    cloud::run gcloud iam service-accounts create "$1" --project="$GCP_PROJECT_ID" --display-name="$2"
+  fi
+  [[ -n $deployer ]] || return 0
+  cloud::find gcloud iam service-accounts get-iam-policy "$email" --project="$GCP_PROJECT_ID" \
+    --format=json || true
+  if ! cloud::binds "$found" "$DEPLOYER_ROLE" "$deployer"; then
+    cloud::say "$DEPLOYER_ROLE on $1 for $deployer"
+    cloud::retry "$NOT_VISIBLE" "$1 is not visible yet" \
+      gcloud iam service-accounts add-iam-policy-binding "$email" --project="$GCP_PROJECT_ID" \
+      --member="$deployer" --role="$DEPLOYER_ROLE" --condition=None --format=none
+  fi
+}
+
+# cloud::find_deployer: set `deployer` to whoever runs this, unless DEPLOYER names somebody else.
+cloud::find_deployer() {
+  deployer=$DEPLOYER
+  if [[ -n $deployer ]]; then
+    return
+  elif [[ -n $dry_run ]]; then
+    deployer="user:\$(gcloud config get account)"
+  else
+    cloud::find gcloud auth list --filter=status:ACTIVE --format='value(account)'
+    case $found in
+      '') ;; # an access token, which names nobody
+      *.gserviceaccount.com) deployer=serviceAccount:$found ;;
+      *) deployer=user:$found ;;
+    esac
+  fi
+}
+
+# cloud::bind MEMBER ROLE: bind a role on the project, unless `policy` has it. A new account cannot be
+# seen at once, and two changes of the policy at the same time get in each other's way.
+cloud::bind() {
+  if ! grep -qxF "$2 $1 " <<<"$policy"; then
+    cloud::say "$2 for $1"
+    cloud::retry "$NOT_VISIBLE" "$1 is not visible yet" \
+      gcloud projects add-iam-policy-binding "$GCP_PROJECT_ID" \
+      --member="$1" --role="$2" --condition=None --format=none
+  fi
+}
+
+# cloud::bind_dataset ROLE: give `service_account` a role on the dataset. Reads the dataset's access
+# list, adds to it, and writes it back: bq has no other way.
+cloud::bind_dataset() {
+  local dataset=$GCP_PROJECT_ID:${REGISTRY_TABLE%.*} add file=dataset.json
+  add=${ADD_ACCESS/GRANTED/"{\"role\": \"$1\", \"userByEmail\": \"$service_account\"}"}
+  cloud::find "${bq[@]}" show --format=json "$dataset" || true
+  ! cloud::binds "$found" "$1" "$service_account" || return 0
+  cloud::say "$1 on ${REGISTRY_TABLE%.*} for $member"
+  if [[ -n $dry_run ]]; then
+    echo "bq show --format=json $dataset | sed '$add' >$file"
+  else
+    file=$(mktemp)
+    sed "$add" <<<"$found" >"$file"
+  fi
+  cloud::retry "$NOT_VISIBLE" "$member is not visible yet" \
+    "${bq[@]}" update --source="$file" "$dataset"
+  [[ -n $dry_run ]] || rm -f "$file"
+}
+
 # cloud::binds JSON ROLE WHO: whether a policy, or a dataset's access list, gives somebody a role.
 cloud::binds() {
   local binding
@@ -170,7 +255,7 @@ cloud::sql() {
 
 # cloud::deploy ENV [ARGUMENT…]: what dev.sh, staging.sh and prod.sh do.
 cloud::deploy() {
-  local name=$1 location variables
+  local name=$1 location
   shift
   case "$#:${1-}" in
     0:) ;;
@@ -185,37 +270,44 @@ cloud::deploy() {
     cloud::check_setup
     location=$bucket_location
   fi
-  variables=GCP_PROJECT_ID=$GCP_PROJECT_ID
-  [[ $REGISTRY_TABLE == ml_registry.models ]] || variables+=,REGISTRY_TABLE=$REGISTRY_TABLE
-
-  # A trigger lives where its bucket is. A redeploy sends all of it again: what is left out is reset,
-  # --retry too, without which a failed event is dropped. Eventarc's deliveries count as internal:
-  # https://docs.cloud.google.com/run/docs/securing/ingress and
+  # A trigger lives where its bucket is. Without --retry a failed event is dropped. Eventarc's
+  # deliveries count as internal: https://docs.cloud.google.com/run/docs/securing/ingress and
   # https://docs.cloud.google.com/functions/docs/networking/network-settings
+  cloud::deploy_command register_model
   cloud::retry \
-    'eventarc service (agent|account)|unable to publish to cloud pub/sub|service account .*(not found|does not exist)' \
+    "eventarc service (agent|account)|unable to publish to cloud pub/sub|$NO_ACCOUNT" \
     "Eventarc is not ready in this project yet" \
-    gcloud functions deploy "$function" --gen2 \
-    --project="$GCP_PROJECT_ID" \
-    --region="$REGION" \
-    --runtime=python312 \
-    --source="$root" \
-    --entry-point=register_model \
+    "${deployment[@]}" \
     --trigger-event-filters=type=google.cloud.storage.object.v1.finalized \
     --trigger-event-filters=bucket="$bucket" \
     --trigger-location="$location" \
     --trigger-service-account="$service_account" \
     --retry \
-    --service-account="$service_account" \
-    --build-service-account="projects/$GCP_PROJECT_ID/serviceAccounts/$(cloud::email "$BUILD_SERVICE_ACCOUNT")" \
-    --set-env-vars="$variables" \
     --max-instances=5 \
     --memory=256MB \
-    --timeout=60s \
-    --no-allow-unauthenticated \
-    --ingress-settings=internal-only \
-    --quiet
+    --ingress-settings=internal-only
   [[ -n $dry_run ]] || cloud::deployed
+}
+
+# cloud::deploy_command ENTRY_POINT: set `deployment` to the command, with the options that both
+# functions have. A redeploy sends all of them again: what is left out is reset.
+cloud::deploy_command() {
+  local variables=GCP_PROJECT_ID=$GCP_PROJECT_ID
+  [[ $REGISTRY_TABLE == ml_registry.models ]] || variables+=,REGISTRY_TABLE=$REGISTRY_TABLE
+  deployment=(
+    gcloud functions deploy "$function" --gen2
+    --project="$GCP_PROJECT_ID"
+    --region="$REGION"
+    --runtime=python312
+    --source="$root"
+    --entry-point="$1"
+    --service-account="$service_account"
+    --build-service-account="projects/$GCP_PROJECT_ID/serviceAccounts/$(cloud::email "$BUILD_SERVICE_ACCOUNT")"
+    --set-env-vars="$variables"
+    --timeout=60s
+    --no-allow-unauthenticated
+    --quiet
+  )
 }
 
 # cloud::check_setup: fail unless all is there that setup.sh makes, naming what mends it; set
@@ -268,13 +360,22 @@ cloud::one_environment() {
   esac
 }
 
+# cloud::one_function NAME: likewise, of an environment or of the inventory.
+cloud::one_function() {
+  case $1 in
+    dev | staging | prod) cloud::environment "$1" ;;
+    inventory) cloud::inventory ;;
+    *) lib::bad_usage "expected one of dev, staging, prod, inventory, found ${1:-nothing}" ;;
+  esac
+}
+
 # cloud::logs SEVERITY FRESHNESS LIMIT: print what the function has logged, the newest last.
 cloud::logs() {
   local read=(
     gcloud logging read
     "resource.type=\"cloud_run_revision\" resource.labels.service_name=\"$function\" severity>=$1"
     --project="$GCP_PROJECT_ID" --freshness="$2" --limit="$3"
-    --format='value(timestamp.date("%Y-%m-%d %H:%M:%S"),severity,firstof(jsonPayload.message,textPayload))'
+    --format='value(timestamp.date("%Y-%m-%d %H:%M:%S"),severity,firstof(jsonPayload.message,textPayload,httpRequest.requestUrl))'
   )
   if [[ -n $dry_run ]]; then
     cloud::run "${read[@]}"

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 #
-# Delete an environment's function and its trigger. Nothing else: buckets, table, rows and service
-# accounts stay, and uploads are no longer registered.
+# Delete an environment's function and its trigger, or the inventory. Nothing else: buckets, table,
+# rows and service accounts stay. Without its function, an environment's uploads are not registered.
 #
-# Usage: deploy/delete.sh [--dry-run] [--yes] dev|staging|prod
+# Usage: deploy/delete.sh [--dry-run] [--yes] dev|staging|prod|inventory
 #
 #   --yes       do not ask
 #   --dry-run   print the command, ready to paste, and run nothing
@@ -23,11 +23,11 @@ main() {
       --help | -h) lib::usage && exit ;;
       --dry-run) dry_run=yes ;;
       --yes) yes=yes ;;
-      dev | staging | prod) name=$name$argument ;;
-      *) lib::bad_usage "expected dev, staging or prod, found $argument" ;;
+      dev | staging | prod | inventory) name=$name$argument ;;
+      *) lib::bad_usage "expected dev, staging, prod or inventory, found $argument" ;;
     esac
   done
-  cloud::one_environment "$name"
+  cloud::one_function "$name"
   cloud::require gcloud
   if [[ -z $dry_run ]]; then
     cloud::find gcloud functions describe "$function" --gen2 --project="$GCP_PROJECT_ID" \

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
 #
-# Show what an environment's function has logged, the newest last.
+# Show what an environment's function, or the inventory, has logged, the newest last.
 #
-# Usage: deploy/logs.sh [--dry-run] [--errors] dev|staging|prod
+# Usage: deploy/logs.sh [--dry-run] [--errors] dev|staging|prod|inventory
 #
-#   --errors    failed and invalid events only
+#   --errors    errors only: failed and invalid events, questions without an answer
 #   --dry-run   print the command, ready to paste, and run nothing
 #   --help      print this
 #
@@ -22,11 +22,11 @@ main() {
       --help | -h) lib::usage && exit ;;
       --dry-run) dry_run=yes ;;
       --errors) severity=ERROR ;;
-      dev | staging | prod) name=$name$argument ;;
-      *) lib::bad_usage "expected dev, staging or prod, found $argument" ;;
+      dev | staging | prod | inventory) name=$name$argument ;;
+      *) lib::bad_usage "expected dev, staging, prod or inventory, found $argument" ;;
     esac
   done
-  cloud::one_environment "$name"
+  cloud::one_function "$name"
   cloud::require gcloud
   cloud::logs "$severity" "${FRESHNESS:-1d}" "${LIMIT:-100}"
 }

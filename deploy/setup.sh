@@ -26,12 +26,6 @@ BUILD_ROLES=(
   roles/logging.logWriter       # to say how the build goes
   roles/storage.objectViewer    # to read the uploaded source
 )
-DEPLOYER_ROLE=roles/iam.serviceAccountUser # on each account: to have the function run or be built as it
-# What is said of a new account which cannot be seen yet, and of a change that met another.
-NOT_VISIBLE='does not exist|not.?found|unknown service account|invalid.*(account|member|user)|concurrent|conflict'
-ADD_ACCESS='s#"access": *\[#&GRANTED, #'
-policy=
-deployer=
 
 main() {
   local name environments=()
@@ -48,7 +42,7 @@ main() {
   cloud::require gcloud bq
   apis
   ! cloud::policy || policy=$found
-  find_deployer
+  cloud::find_deployer
   build_account
   storage_agent
   dataset
@@ -72,59 +66,11 @@ apis() {
   cloud::run gcloud services enable "${missing[@]}" --project="$GCP_PROJECT_ID"
 }
 
-# account ID NAME: make a service account, which whoever deploys may hand to the function.
-account() {
-  local email
-  email=$(cloud::email "$1")
-  if ! cloud::find gcloud iam service-accounts describe "$email" --project="$GCP_PROJECT_ID" \
-    --format='value(email)'; then
-    cloud::say "service account $1"
-    cloud::run gcloud iam service-accounts create "$1" --project="$GCP_PROJECT_ID" --display-name="$2"
-  fi
-  [[ -n $deployer ]] || return 0
-  cloud::find gcloud iam service-accounts get-iam-policy "$email" --project="$GCP_PROJECT_ID" \
-    --format=json || true
-  if ! cloud::binds "$found" "$DEPLOYER_ROLE" "$deployer"; then
-    cloud::say "$DEPLOYER_ROLE on $1 for $deployer"
-    cloud::retry "$NOT_VISIBLE" "$1 is not visible yet" \
-      gcloud iam service-accounts add-iam-policy-binding "$email" --project="$GCP_PROJECT_ID" \
-      --member="$deployer" --role="$DEPLOYER_ROLE" --condition=None --format=none
-  fi
-}
-
-# find_deployer: whoever runs this, unless DEPLOYER names somebody else.
-find_deployer() {
-  deployer=$DEPLOYER
-  if [[ -n $deployer ]]; then
-    return
-  elif [[ -n $dry_run ]]; then
-    deployer="user:\$(gcloud config get account)"
-  else
-    cloud::find gcloud auth list --filter=status:ACTIVE --format='value(account)'
-    case $found in
-      '') ;; # an access token, which names nobody
-      *.gserviceaccount.com) deployer=serviceAccount:$found ;;
-      *) deployer=user:$found ;;
-    esac
-  fi
-}
-
-# bind MEMBER ROLE: bind a role on the project. A new account cannot be seen at once, and two changes
-# of the policy at the same time get in each other's way.
-bind() {
-  if ! grep -qxF "$2 $1 " <<<"$policy"; then
-    cloud::say "$2 for $1"
-    cloud::retry "$NOT_VISIBLE" "$1 is not visible yet" \
-      gcloud projects add-iam-policy-binding "$GCP_PROJECT_ID" \
-      --member="$1" --role="$2" --condition=None --format=none
-  fi
-}
-
 build_account() {
   local role
-  account "$BUILD_SERVICE_ACCOUNT" "Builds the model registry's functions"
+  cloud::account "$BUILD_SERVICE_ACCOUNT" "Builds the model registry's functions"
   for role in "${BUILD_ROLES[@]}"; do
-    bind "serviceAccount:$(cloud::email "$BUILD_SERVICE_ACCOUNT")" "$role"
+    cloud::bind "serviceAccount:$(cloud::email "$BUILD_SERVICE_ACCOUNT")" "$role"
   done
 }
 
@@ -138,11 +84,11 @@ storage_agent() {
       || lib::fail "expected a Cloud Storage service agent of $GCP_PROJECT_ID, found: $found"
     agent=$found
   fi
-  bind "serviceAccount:$agent" "$STORAGE_AGENT_ROLE"
+  cloud::bind "serviceAccount:$agent" "$STORAGE_AGENT_ROLE"
 }
 
 dataset() {
-  local dataset=${REGISTRY_TABLE%.*} column file view complete=yes
+  local dataset=${REGISTRY_TABLE%.*} column file view complete=yes changed=
   if ! cloud::find "${bq[@]}" show --format=json "$GCP_PROJECT_ID:$dataset"; then
     cloud::say "dataset $dataset"
     cloud::run "${bq[@]}" mk --dataset --location="$REGION" \
@@ -156,10 +102,12 @@ dataset() {
     cloud::say "table $REGISTRY_TABLE"
     query "$(cloud::sql "$root/deploy/bigquery/models.sql")"
   fi
-  for file in "$root"/deploy/bigquery/views/*.sql; do
-    view=$dataset.$(basename "$file" .sql)
-    if ! same_view "$view" "$file"; then
-      cloud::say "view $view"
+  for view in "${VIEWS[@]}"; do
+    file=$root/deploy/bigquery/views/$view.sql
+    # After one that is new, so are those which read it: they have its columns.
+    if [[ -n $changed ]] || ! same_view "$dataset.$view" "$file"; then
+      changed=yes
+      cloud::say "view $dataset.$view"
       query "$(cloud::sql "$file")"
     fi
   done
@@ -174,9 +122,9 @@ columns() {
 same_view() {
   local wanted
   cloud::find "${bq[@]}" show --view --format=json "$GCP_PROJECT_ID:$1" || return 1
+  wanted=$(cloud::sql "$2" | sed -n '/^AS$/,$p' | sed '1d;$s/;$//; s/[\"]/\\&/g') # as JSON has it
+  wanted=\"query\":\"${wanted//\\n/}\"
   found=${found//\\n/}
-  found=${found//\\\"/\"}
-  wanted=$(cloud::sql "$2" | sed -n '/^AS$/,$p' | sed '1d;$s/;$//')
   [[ ${found//[[:space:]]/} == *"${wanted//[[:space:]]/}"* ]]
 }
 
@@ -198,9 +146,9 @@ bucket() {
 # The function runs as this account, and its events are delivered in its name.
 identity() {
   local role
-  account "$SERVICE_ACCOUNT_PREFIX-$environment" "Model registry, $environment"
+  cloud::account "$SERVICE_ACCOUNT_PREFIX-$environment" "Model registry, $environment"
   for role in "${PROJECT_ROLES[@]}"; do
-    bind "$member" "$role"
+    cloud::bind "$member" "$role"
   done
   cloud::find "${bq[@]}" get-iam-policy --format=json "$GCP_PROJECT_ID:$REGISTRY_TABLE" || true
   if ! cloud::binds "$found" "$TABLE_ROLE" "$member"; then
@@ -209,25 +157,7 @@ identity() {
       "${bq[@]}" --format=none add-iam-policy-binding --member="$member" \
       --role="$TABLE_ROLE" "$GCP_PROJECT_ID:$REGISTRY_TABLE"
   fi
-  dataset_role
-}
-
-# Reads the dataset's access list, adds to it, and writes it back: bq has no other way.
-dataset_role() {
-  local dataset=$GCP_PROJECT_ID:${REGISTRY_TABLE%.*} add file=dataset.json
-  add=${ADD_ACCESS/GRANTED/"{\"role\": \"$DATASET_ROLE\", \"userByEmail\": \"$service_account\"}"}
-  cloud::find "${bq[@]}" show --format=json "$dataset" || true
-  ! cloud::binds "$found" "$DATASET_ROLE" "$service_account" || return 0
-  cloud::say "$DATASET_ROLE on ${REGISTRY_TABLE%.*} for $member"
-  if [[ -n $dry_run ]]; then
-    echo "bq show --format=json $dataset | sed '$add' >$file"
-  else
-    file=$(mktemp)
-    sed "$add" <<<"$found" >"$file"
-  fi
-  cloud::retry "$NOT_VISIBLE" "$member is not visible yet" \
-    "${bq[@]}" update --source="$file" "$dataset"
-  [[ -n $dry_run ]] || rm -f "$file"
+  cloud::bind_dataset "$DATASET_ROLE"
 }
 
 main "$@"

@@ -490,7 +490,8 @@ def function_name(cloud: Cloud) -> str:
     "--gen2 --project= --region= --runtime= --source= --entry-point= --trigger-event-filters="
     " --trigger-location= --trigger-service-account= --retry --service-account="
     " --build-service-account= --set-env-vars= --max-instances= --memory= --timeout="
-    " --no-allow-unauthenticated --ingress-settings= --quiet --format= --concurrency= --cpu=",
+    " --no-allow-unauthenticated --ingress-settings= --quiet --format= --concurrency= --cpu="
+    " --trigger-http",
     changes=True,
     api="cloudfunctions",
 )
@@ -500,16 +501,26 @@ def _(cloud: Cloud) -> None:
     if not (source / "main.py").is_file():
         raise Failed(f"Provided source directory does not have file [main.py]: {source}")
     cloud.need_api("cloudbuild")
-    for email in (cloud.flag("--service-account"), cloud.flag("--trigger-service-account")):
-        if email not in cloud.state["accounts"]:
+    for flag in ("--service-account", "--trigger-service-account"):
+        email = cloud.flag(flag)
+        if flag in cloud.flags and email not in cloud.state["accounts"]:
             raise Failed(
                 "ResponseError: status=[404], code=[Ok], message=[Service account"
                 f" projects/-/serviceAccounts/{email} was not found.]"
             )
+    made = cloud.state["functions"].setdefault(name, {"name": name, "state": "FAILED"})
+    options = {key: values for key, values in cloud.flags.items() if key != "--source"}
+    trigger = {} if "--trigger-http" in cloud.flags else event_trigger(cloud, project)
+    made |= {"state": "ACTIVE", "options": options, **trigger}
+    told("Preparing function...done.\nDeploying function...done.")
+    show(cloud, made)
+
+
+def event_trigger(cloud: Cloud, project: str) -> Json:
+    """Make the trigger, which an HTTP function has not."""
     filters = dict(pair.split("=", 1) for pair in cloud.flags["--trigger-event-filters"])
     place = f"projects/{project}/locations/{cloud.flag('--trigger-location')}"
     trigger = f"{place}/triggers/{cloud.arguments[0]}-312046"
-    made = cloud.state["functions"].setdefault(name, {"name": name, "state": "FAILED"})
     if (found := cloud.state["buckets"].get(f"gs://{filters['bucket']}")) is None:
         raise Failed(f'OperationError: code=9, message=Bucket "{filters["bucket"]}" does not exist')
     if found["location"].lower() != cloud.flag("--trigger-location"):
@@ -524,19 +535,10 @@ def _(cloud: Cloud) -> None:
         spend(fault, cloud.state["faults"])
         raise Failed(f"OperationError: code=7, message={NOT_READY.format(trigger=trigger)}")
     subscription = f"projects/{project}/subscriptions/eventarc-us-{cloud.arguments[0]}-sub-842"
-    made |= {
-        "state": "ACTIVE",
-        "options": {key: values for key, values in cloud.flags.items() if key != "--source"},
-        "eventTrigger": {
-            "trigger": trigger,
-            "retryPolicy": "RETRY_POLICY_"
-            + ("RETRY" if "--retry" in cloud.flags else "DO_NOT_RETRY"),
-        },
-    }
     cloud.state["triggers"][trigger] = {"transport": {"pubsub": {"subscription": subscription}}}
     cloud.state["subscriptions"].setdefault(subscription.rpartition("/")[2], {})
-    told("Preparing function...done.\nDeploying function...done.")
-    show(cloud, made)
+    retry = "RETRY" if "--retry" in cloud.flags else "DO_NOT_RETRY"
+    return {"eventTrigger": {"trigger": trigger, "retryPolicy": f"RETRY_POLICY_{retry}"}}
 
 
 @command(
@@ -554,7 +556,27 @@ def _(cloud: Cloud) -> None:
             column(trigger, "transport.pubsub.subscription.basename()")
         ]
     del cloud.state["functions"][found["name"]]
+    cloud.state["policies"].pop(f"services/{cloud.arguments[0]}", None)
     told(f"Deleted [{found['name']}].")
+
+
+@command(
+    "gcloud",
+    "run services add-iam-policy-binding",
+    "--project= --region= --member= --role= --format=",
+    changes=True,
+    api="run",
+)
+def _(cloud: Cloud) -> None:
+    function(cloud)
+    cloud.bind(f"services/{cloud.arguments[0]}", cloud.flag("--member"), cloud.flag("--role"))
+    told(f"Updated IAM policy for service [{cloud.arguments[0]}].")
+
+
+@command("gcloud", "run services get-iam-policy", "--project= --region= --format=", api="run")
+def _(cloud: Cloud) -> None:
+    function(cloud)
+    show_policy(cloud, f"services/{cloud.arguments[0]}")
 
 
 @command(
@@ -749,6 +771,11 @@ def _(cloud: Cloud) -> None:
 # --- bq -------------------------------------------------------------------------------------------
 
 BQ = "--headless --project_id= --format= --quiet"
+LEGACY_ROLES = {
+    "roles/bigquery.dataOwner": "OWNER",
+    "roles/bigquery.dataEditor": "WRITER",
+    "roles/bigquery.dataViewer": "READER",
+}
 
 
 @command("bq", "show", f"{BQ} --schema --view --dataset", api="bigquery")
@@ -809,6 +836,8 @@ def _(cloud: Cloud) -> None:
         email = entry.get("userByEmail", "")
         if email.endswith(".iam.gserviceaccount.com"):
             cloud.need_member(email)
+        # BigQuery takes these, and shows the others.
+        entry["role"] = LEGACY_ROLES.get(entry["role"], entry["role"])
     found["access"] = wanted["access"]
     say(f"Dataset '{found['id']}' successfully updated.")
 
@@ -873,6 +902,9 @@ def carry_out(cloud: Cloud, statement: str) -> None:
             return
         case "CREAT" if "VIEW" in action:
             query = statement.partition("\nAS\n")[2]
+            for source in re.findall(rf"`{re.escape(project)}\.(\w+\.[\w-]+)`", query):
+                if source not in cloud.state["tables"]:
+                    raise not_found_by_a_job(project, f"Table {project}:{source}")
             cloud.state["tables"][table] = {"type": "VIEW", "view": {"query": query}}
         case _:
             made = cloud.state["tables"].setdefault(

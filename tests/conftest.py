@@ -3,6 +3,9 @@
 import contextlib
 import json
 import os
+import re
+import shlex
+import shutil
 import signal
 import socket
 import string
@@ -10,16 +13,23 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import requests
 from google.auth.credentials import AnonymousCredentials
 from google.cloud import bigquery
 
+from registry.artifact import ArtifactPath
+
 ROOT = Path(__file__).resolve().parents[1]
 PROJECT = "soufianesys"
+PORTS = ["STORAGE_PORT", "BIGQUERY_PORT", "FUNCTION_PORT", "INVENTORY_PORT"]
+ANY_PORTS = dict.fromkeys(PORTS, "0")
+VIEWS = ["registrations", "artifacts", "model_versions", "promotions", "latest_models"]
 
 # What is set outside is of no concern here, nor to the processes that are started.
 for name in [
@@ -33,6 +43,11 @@ for name in [
 for number in (signal.SIGINT, signal.SIGHUP):
     if signal.getsignal(number) == signal.SIG_IGN:
         signal.signal(number, lambda *_: None)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add what the tests of the browser read."""
+    parser.addoption("--pictures", action="store_true", help="replace the README's pictures")
 
 
 def free_port() -> int:
@@ -114,13 +129,61 @@ def apply_sql(client: bigquery.Client, name: str, *, dataset: str, table: str = 
     client.query_and_wait(sql.substitute(project=PROJECT, dataset=dataset, table=table))
 
 
+def make_registry(client: bigquery.Client, dataset: str, table: str = "models") -> None:
+    """Make the table and its views, as setup does, in a dataset that is there."""
+    apply_sql(client, "models.sql", dataset=dataset, table=table)
+    for view in VIEWS:
+        apply_sql(client, f"views/{view}.sql", dataset=dataset, table=table)
+
+
 @pytest.fixture(scope="session")
 def registry(client: bigquery.Client) -> str:
-    """The dataset `ml_registry` with its table and views, as setup makes them; gives its name."""
+    """The dataset `ml_registry` with its table and views; gives its name."""
     client.create_dataset("ml_registry")
-    apply_sql(client, "models.sql", dataset="ml_registry")
-    apply_sql(client, "views/registrations.sql", dataset="ml_registry")
+    make_registry(client, "ml_registry")
     return "ml_registry"
+
+
+@pytest.fixture(scope="module")
+def dataset(client: bigquery.Client, request: pytest.FixtureRequest) -> Iterator[str]:
+    """A dataset of the module's own, with an empty table and its views; gives its name."""
+    name = request.module.__name__.rpartition(".")[2]
+    client.create_dataset(name)
+    make_registry(client, name)
+    yield name
+    client.delete_dataset(name, delete_contents=True)
+
+
+def insert(client: bigquery.Client, dataset: str, rows: Sequence[Mapping[str, object]]) -> None:
+    """Add rows to a table; what a row leaves open is that of an upload to dev."""
+    complete = []
+    for row in rows:
+        given = {"model_name": "m", "model_version": 1, "environment": "dev", **row}
+        given = {
+            "gcs_bucket": f"ml-models-{given['environment']}",
+            "gcs_path": f"{given['model_name']}/v{given['model_version']}/model.pkl",
+            "registered_at": given.get("upload_timestamp") or "2026-03-01T12:00:00Z",
+            **given,
+        }
+        complete.append(given)
+    assert not client.insert_rows_json(f"{dataset}.models", complete, row_ids=[None] * len(rows))
+
+
+def written(path: str, environment: str, minute: int, **columns: object) -> dict[str, object]:
+    """Make the row of an upload, `minute` minutes after noon of a day in March."""
+    artifact = ArtifactPath.parse(path)
+    return {
+        "model_name": artifact.model_name,
+        "model_version": artifact.model_version,
+        "environment": environment,
+        "gcs_path": path,
+        "file_size_bytes": 10,
+        "upload_timestamp": f"2026-03-01T12:{minute:02}:00Z",
+        "uploader": "ada",
+        "generation": 1000 + minute,
+        "crc32c": "AAAAAA==",
+        **columns,
+    }
 
 
 class Function:
@@ -177,3 +240,128 @@ def function(
     assert registry
     with serving(tmp_path_factory.mktemp("function"), bigquery_url) as served:
         yield served
+
+
+@dataclass
+class Local:
+    """A running deploy/local.sh."""
+
+    process: psutil.Popen
+    output: Path
+    parts: list[psutil.Process]
+
+    @property
+    def exports(self) -> dict[str, str]:
+        """Read the environment which it prints, as a shell would."""
+        lines = re.findall(r"^export (.*)$", self.output.read_text(), re.MULTILINE)
+        pairs = [word.partition("=") for line in lines for word in shlex.split(line)]
+        return {key: value for key, _, value in pairs}
+
+    @property
+    def inventory(self) -> str:
+        """The address of the page."""
+        [address] = re.findall(r"^Inventory +(\S+)$", self.output.read_text(), re.MULTILINE)
+        return str(address)
+
+    @property
+    def bigquery(self) -> bigquery.Client:
+        """A client of its BigQuery."""
+        return bigquery.Client(
+            self.exports["GCP_PROJECT_ID"],
+            AnonymousCredentials(),  # type: ignore[no-untyped-call] # google-auth types it in part
+            client_options={"api_endpoint": self.exports["BIGQUERY_EMULATOR_HOST"]},
+        )
+
+    @property
+    def python(self) -> Path:
+        """The project's Python, as a person would start it in the project's folder."""
+        return ROOT / ".venv/bin/python"
+
+    def run(self, *command: object) -> str:
+        """Run a client in this environment; give what it prints."""
+        ended = subprocess.run(
+            [str(word) for word in command],
+            cwd=ROOT,
+            env={**os.environ, **self.exports},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert ended.returncode == 0, ended.stderr
+        return ended.stdout
+
+    def registrations(self, path: str, *, count: int = 1) -> list[Mapping[str, Any]]:
+        """Wait for the rows of an object, the oldest first."""
+        config = bigquery.QueryJobConfig(
+            query_parameters=[bigquery.ScalarQueryParameter("path", "STRING", path)]
+        )
+        query = "SELECT * FROM ml_registry.models WHERE gcs_path LIKE @path ORDER BY registered_at"
+        rows: list[Mapping[str, Any]] = []
+
+        def there() -> bool:
+            rows[:] = [dict(row) for row in self.bigquery.query_and_wait(query, job_config=config)]
+            return len(rows) >= count
+
+        wait_until(there)
+        assert len(rows) == count
+        return rows
+
+
+@contextlib.contextmanager
+def local(project: Path, output: Path, *arguments: str, **environ: str) -> Iterator[Local]:
+    """Run deploy/local.sh until the end of the block; no process of it may be left then."""
+    with output.open("w") as log:
+        process = psutil.Popen(
+            [project / "deploy/local.sh", *arguments],
+            cwd="/",
+            env={**os.environ, **ANY_PORTS, **environ},
+            stdout=log,
+            stderr=subprocess.STDOUT,
+        )
+    running = Local(process, output, [])
+    try:
+
+        def up() -> bool:
+            assert process.poll() is None, output.read_text()
+            return "Ctrl-C ends it all" in output.read_text()
+
+        wait_until(up, 120)
+        running.parts += process.children(recursive=True)
+        yield running
+    finally:
+        if process.poll() is None:
+            process.terminate()
+            process.wait(30)
+    wait_until(lambda: not any(map(is_alive, running.parts)), 10)
+
+
+def is_alive(process: psutil.Process) -> bool:
+    """Tell a process from one that has ended, and that its parent has not asked about yet."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return process.status() != psutil.STATUS_ZOMBIE
+    return False
+
+
+@pytest.fixture(scope="session")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the project as it would be cloned, in a folder whose name has a space."""
+    copy = tmp_path_factory.mktemp("local") / "model registry"
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],  # noqa: S607
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    for name in filter(None, listed.stdout.split("\0")):
+        (copy / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, copy / name)
+    return copy
+
+
+@pytest.fixture(scope="session")
+def system(project: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Local]:
+    """A local system with the sample data, for all the clients."""
+    output = tmp_path_factory.mktemp("output") / "local.log"
+    with local(project, output, "--sample") as running:
+        yield running

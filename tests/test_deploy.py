@@ -21,16 +21,20 @@ import pytest
 from google.cloud import bigquery
 
 from tests.cloud import NUMBER, Json, new_project
-from tests.conftest import PROJECT, ROOT, wait_until
+from tests.conftest import PROJECT, ROOT, VIEWS, wait_until
 from tests.test_bigquery import COLUMNS
 
 ENVIRONMENTS = ["dev", "staging", "prod"]
-SCRIPTS = ["setup", "dev", "staging", "prod", "monitoring", "verify", "delete", "logs"]
+SCRIPTS = [
+    "setup", "dev", "staging", "prod", "inventory", "monitoring", "verify", "delete", "logs",
+]  # fmt: skip
+VIEWER = "group:ml@example.com"
 # The scripts with arguments that they accept.
 CALLS = [
     *(["setup"], ["setup", "prod"], ["dev"], ["staging"], ["prod"], ["monitoring"]),
     ["monitoring", "dev", "--notify", "projects/soufianesys/notificationChannels/42"],
-    *(["verify", "dev"], ["delete", "dev", "--yes"]),
+    *(["verify", "dev"], ["delete", "dev", "--yes"], ["delete", "inventory", "--yes"]),
+    *(["inventory"], ["inventory", "--viewer", VIEWER, "--viewer", "user:ada@example.com"]),
 ]
 # What the scripts may use of a machine, beside gcloud and bq. `sleep` is recorded.
 BASICS = [
@@ -282,6 +286,9 @@ def email(environment: str) -> str:
     return f"model-registry-sa-{environment}@soufianesys.iam.gserviceaccount.com"
 
 
+READER = "model-registry-inventory@soufianesys.iam.gserviceaccount.com"
+
+
 def bindings(cloud: Cloud, policy: str) -> set[tuple[str, str]]:
     """Give who has which role."""
     return {
@@ -448,10 +455,32 @@ def test_a_view_of_another_definition_is_mended(ready: Cloud) -> None:
     tables["ml_registry.registrations"]["view"]["query"] = "SELECT * FROM ml_registry.models"
     ready.change(tables=tables)
 
-    [change] = ready.do("setup", "dev").changes
+    changes = ready.do("setup", "dev").changes
 
-    assert "CREATE OR REPLACE VIEW" in change
+    # With those which read it, as it may have other columns now.
+    assert [re.findall(r"VIEW \S+\.(\w+)", change) for change in changes] == [[v] for v in VIEWS]
     assert "QUALIFY" in ready.state["tables"]["ml_registry.registrations"]["view"]["query"]
+
+
+def test_a_view_is_compared_as_a_whole_whatever_letters_it_has(
+    ready: Cloud, tmp_path: Path
+) -> None:
+    """Those which JSON escapes. What was longer, at either end, is another definition."""
+    ready.project = shutil.copytree(ready.project, tmp_path / "changed")
+    file = ready.project / "deploy/bigquery/views/promotions.sql"
+    text = file.read_text()
+    odd = r"""
+HAVING NOT REGEXP_CONTAINS(model_name, r'\n"\s*<\\\"\/') AND model_name <> "a\tb"
+  AND TRUE -- "quoted" & \n"""
+    ended = text.replace(";\n", f"{odd};\n")
+    begun = text.replace("\nAS\n", "\nAS\nWITH one AS (SELECT 1)\n")
+    for changed in (ended, text, begun, text, ended, ended.replace(r"\s", r"\\s")):
+        file.write_text(changed)
+
+        # And latest_models, which is made after it.
+        assert len(ready.do("setup", "dev").changes) == 2
+
+    assert ready.do("setup", "dev").changes == []
 
 
 def test_a_bucket_elsewhere_is_left_where_it_is_and_its_trigger_goes_there(cloud: Cloud) -> None:
@@ -755,8 +784,17 @@ def test_help_is_the_header(cloud: Cloud, script: str) -> None:
         (["delete", "--yes"], "nothing"),
         (["delete", "dev", "staging", "--yes"], "devstaging"),
         (["delete", "--all"], "--all"),
+        (["delete", "dev", "inventory", "--yes"], "devinventory"),
         (["logs"], "nothing"),
         (["logs", "test"], "test"),
+        (["verify", "inventory"], "inventory"),
+        (["inventory", "dev"], "dev"),
+        (["inventory", "--viewer"], "expected user:, group:, serviceAccount: or domain:"),
+        (["inventory", "--viewer", "ada@example.com"], "found ada@example.com"),
+        (["inventory", "--viewer", "users:ada@example.com"], "found users:ada@example.com"),
+        (["inventory", "--viewer", "user:"], "found user:"),
+        (["inventory", "--viewer", "allUsers"], "expected people of the project, found allUsers"),
+        (["inventory", "--viewer", VIEWER, "--viewer", "allAuthenticatedUsers"], "who uploaded"),
     ],
     ids=" ".join,
 )
@@ -776,6 +814,7 @@ EACH = [
     ["verify", "dev"],
     ["delete", "dev", "--yes"],
     ["logs", "dev"],
+    ["inventory"],
 ]
 
 
@@ -815,7 +854,7 @@ def test_a_missing_tool_is_told(
 
     (only / "gcloud").symlink_to(tools / "gcloud")
     (only / "sleep").symlink_to(tools / "sleep")
-    if words[0] in {"setup", *ENVIRONMENTS, "verify"}:
+    if words[0] in {"setup", *ENVIRONMENTS, "verify", "inventory"}:
         ended = deployed.run(*words)
         assert (ended.status, ended.out, ended.changes) == (1, "", [])
         assert one_line(ended.err)
@@ -907,9 +946,12 @@ def test_a_dry_run_of_a_deployment_prints_the_full_command(cloud: Cloud, project
 def test_what_a_dry_run_prints_does_what_the_script_does(
     cloud: Cloud, undisturbed: tuple[Cloud, Ended], tmp_path: Path
 ) -> None:
-    """Pasted, one after the other: setup, deployment, monitoring, verification, deletion."""
+    """Pasted, one after the other: setup, deployments, monitoring, deletions."""
     done = cloud.twin("done", new_project(PROJECT))
-    for words in (["setup", "dev"], ["dev"], ["monitoring", "dev"], ["delete", "dev", "--yes"]):
+    for words in (
+        *(["setup", "dev"], ["dev"], ["inventory", "--viewer", VIEWER], ["monitoring", "dev"]),
+        *(["delete", "dev", "--yes"], ["delete", "inventory", "--yes"]),
+    ):
         printed = dry_run(cloud, words)
         paste(cloud, printed, tmp_path)
         done.do(*words)
@@ -947,9 +989,11 @@ def test_gcloud_knows_every_command_that_is_printed_or_run(
     printed = "\n".join(at_once(partial(dry_run, cloud), CALLS)) + first_deployment[1].out
     lines = [line for line in printed.splitlines() if line.startswith("gcloud ")]
     lines += re.findall(r"\$\((gcloud (?:[^()']|'[^']*')*)\)", printed)
-    again = ["monitoring", "dev", "--notify", CHANNEL]
-    for words in (["setup", "dev"], *EACH[1:4], again, *EACH[:3:-1]):
-        lines += [str(c) for c in cloud.do(*words).commands if c.tool == "gcloud"]
+    again = [["monitoring", "dev", "--notify", CHANNEL], ["inventory", "--viewer", VIEWER]]
+    for words in (["setup", "dev"], *EACH[1:4], *again, *EACH[:3:-1]):
+        ended = cloud.do(*words)
+        lines += [str(c) for c in ended.commands if c.tool == "gcloud"]
+        lines += re.findall("^gcloud .*", ended.out, re.MULTILINE)
     lines += commands_of_the_readme()
     # The checker takes a # for a comment, and joins what it believes to be a flag and its value.
     file = tmp_path / "commands.json"
@@ -1005,7 +1049,7 @@ def test_only_what_the_function_needs_is_uploaded(tmp_path: Path) -> None:
     )
 
     needed = {"main.py", "requirements.txt"}
-    needed |= {name for name in names if re.fullmatch(r"registry/.*\.py", name)}
+    needed |= {name for name in names if re.fullmatch(r"registry/(.*\.py|templates/.*)", name)}
     assert len(needed) > 10
     assert {*answer.stdout.split()} == needed
     assert archived(copy, tmp_path / "source.zip") == needed
@@ -1036,6 +1080,154 @@ def archived(folder: Path, archive: Path) -> set[str]:
     subprocess.run([python, "-c", code, folder, archive, *libraries], check=True)
     with zipfile.ZipFile(archive) as sent:
         return {name for name in sent.namelist() if not name.endswith("/")}
+
+
+# --- inventory.sh ---------------------------------------------------------------------------------
+
+
+def test_the_inventory_is_deployed_with_exactly_these_options_and_roles(
+    ready: Cloud, project: Path, undisturbed: tuple[Cloud, Ended]
+) -> None:
+    before = {*bindings(ready, "project")}
+    ended = ready.do("inventory")
+
+    deploy = ended.of("gcloud functions deploy")
+    assert [*deploy.words[:3]] == ["functions", "deploy", "model-registry-inventory"]
+    builder = "model-registry-build@soufianesys.iam.gserviceaccount.com"
+    assert deploy.flags == {
+        *("--gen2", "--trigger-http", "--no-allow-unauthenticated", "--quiet"),
+        *("--project=soufianesys", "--region=us-central1", "--runtime=python312"),
+        *(f"--source={project}", "--entry-point=inventory", f"--service-account={READER}"),
+        f"--build-service-account=projects/soufianesys/serviceAccounts/{builder}",
+        "--set-env-vars=GCP_PROJECT_ID=soufianesys",
+        *("--max-instances=2", "--memory=512MB", "--cpu=1", "--concurrency=40", "--timeout=60s"),
+    }
+    member = f"serviceAccount:{READER}"
+    assert bindings(ready, "project") - before == {(member, "roles/bigquery.jobUser")}
+    assert bindings(ready, f"accounts/{READER}") == {
+        ("user:me@example.com", "roles/iam.serviceAccountUser")
+    }
+    assert {"role": "READER", "userByEmail": READER} in (
+        ready.state["datasets"]["ml_registry"]["access"]
+    )
+    assert READER not in json.dumps(ready.state["policies"]["tables/ml_registry.models"])
+    assert bindings(ready, "services/model-registry-inventory") == set()
+    assert "gcloud run services proxy model-registry-inventory " in ended.out
+    assert "http://localhost:8080" in ended.out
+    # What was there is left alone.
+    assert undisturbed[0].things["tables"] == ready.things["tables"]
+    assert ready.do("setup", "dev").changes == []
+    assert len(ready.do("dev").changes) == 1
+
+
+def test_the_inventory_deployed_again_changes_nothing_else(ready: Cloud) -> None:
+    words = ["inventory", "--viewer", VIEWER, "--viewer", "user:ada@example.com"]
+    first = ready.do(*words)
+    things = ready.things
+
+    again = ready.do(*words)
+
+    assert again.changes == [str(first.of("gcloud functions deploy"))]
+    assert ready.things == things
+    assert bindings(ready, "services/model-registry-inventory") == {
+        (viewer, role)
+        for viewer in (VIEWER, "user:ada@example.com")
+        for role in ("roles/run.invoker", "roles/run.viewer")
+    }
+
+
+def test_the_inventory_has_its_settings(ready: Cloud) -> None:
+    ready.environ |= {
+        "FUNCTION_PREFIX": "acme",
+        "INVENTORY_SERVICE_ACCOUNT": "acme-reads",
+        "REGISTRY_TABLE": "acme_registry.uploads",
+    }
+    ready.do("setup", "dev")
+
+    deploy = ready.do("inventory").of("gcloud functions deploy acme-inventory ")
+
+    account = "acme-reads@soufianesys.iam.gserviceaccount.com"
+    variables = "GCP_PROJECT_ID=soufianesys,REGISTRY_TABLE=acme_registry.uploads"
+    assert {f"--service-account={account}", f"--set-env-vars={variables}"} <= deploy.flags
+
+
+@pytest.mark.parametrize(
+    ("missing", "told"),
+    [
+        ("dataset", "table ml_registry.models"),
+        ("ml_registry.models", "table ml_registry.models"),
+        *((f"ml_registry.{view}", f"view ml_registry.{view}") for view in VIEWS),
+        ("accounts", "service account model-registry-build@"),
+    ],
+)
+def test_what_the_inventory_needs_is_told_before_anything_is_changed(
+    ready: Cloud, missing: str, told: str
+) -> None:
+    state = ready.state
+    match missing:
+        case "dataset":
+            MISSING["dataset"](state)
+        case "accounts":
+            state["accounts"].clear()
+        case _:
+            del state["tables"][missing]
+    ready.state = state
+
+    ended = ready.run("inventory")
+
+    assert (ended.status, ended.changes) == (1, [])
+    assert one_line(ended.err)
+    assert f"expected the {told}" in ended.err
+    assert "run deploy/setup.sh" in ended.err
+
+
+def test_the_inventory_that_is_denied_something_is_completed_by_the_next_run(ready: Cloud) -> None:
+    """At each of the commands that change something, and at each that looks."""
+    start = ready.state
+    words = ["inventory", "--viewer", VIEWER]
+    ended = ready.do(*words)
+    assert len(ended.changes) == 7
+
+    def denied(at: int) -> None:
+        twin = ready.twin(f"denied at {at}", start)
+        twin.fault("denied", changes=True, after=at)
+        stopped = twin.run(*words)
+        assert (stopped.status, stopped.sleeps, len(stopped.changes)) == (1, [], at + 1)
+        assert re.search(r"PERMISSION_DENIED|Access\s+Denied", stopped.err), stopped.err
+        assert "is deployed" not in stopped.out
+        twin.do(*words)
+        assert twin.things == ready.things
+
+    def blind(command: str) -> None:
+        twin = ready.twin(f"blind {command}", start)
+        twin.fault("denied", command)
+        stopped = twin.run(*words)
+        assert stopped.status == 1
+        assert "denied" in stopped.err.lower()
+        assert str(stopped.commands[-1]).startswith(command)
+
+    at_once(denied, range(len(ended.changes)))
+    at_once(blind, ["gcloud iam service-accounts describe", "gcloud run services get-iam-policy"])
+
+
+@pytest.mark.parametrize("command", [BINDINGS["project"], BINDINGS["dataset"], "functions deploy"])
+def test_the_account_of_the_inventory_that_is_not_visible_yet_is_waited_for(
+    ready: Cloud, command: str
+) -> None:
+    ready.fault("not visible", command, times=2)
+
+    assert len(ready.do("inventory").sleeps) == 2
+
+
+def test_the_inventory_is_deleted_with_who_may_open_it(ready: Cloud) -> None:
+    ready.do("inventory")
+    ready.do("inventory", "--viewer", VIEWER)
+    ready.do("dev")
+
+    [change] = ready.do("delete", "inventory", "--yes").changes
+
+    assert change.startswith("gcloud functions delete model-registry-inventory ")
+    assert [name.rpartition("/")[2] for name in ready.state["functions"]] == ["model-registry-dev"]
 
 
 # --- monitoring.sh --------------------------------------------------------------------------------
@@ -1317,8 +1509,9 @@ def test_logs_are_readable_and_the_newest_comes_last(deployed: Cloud) -> None:
         {"severity": "ERROR", "jsonPayload": {"message": "it failed"}},
         {"severity": "INFO", "textPayload": "it began"},
         {"severity": "INFO", "jsonPayload": {"message": "registered"}},
+        {"severity": "INFO", "httpRequest": {"requestUrl": "https://inventory/"}},
     ]
-    for minute, line in zip((1, 0, 2), lines, strict=True):
+    for minute, line in zip((1, 0, 2, 3), lines, strict=True):
         line["timestamp"] = f"2026-03-01T12:0{minute}:30.123456Z"
     deployed.change(lines=lines)
 
@@ -1329,11 +1522,16 @@ def test_logs_are_readable_and_the_newest_comes_last(deployed: Cloud) -> None:
         ["2026-03-01 12:00:30", "INFO", "it began"],
         ["2026-03-01 12:01:30", "ERROR", "it failed"],
         ["2026-03-01 12:02:30", "INFO", "registered"],
+        ["2026-03-01 12:03:30", "INFO", "https://inventory/"],
     ]
     assert "it failed" in errors.out
     assert one_line(errors.out)
     read = shown.of("gcloud logging read")
     assert 'service_name="model-registry-dev"' in read.words[2]
+    assert (
+        'service_name="model-registry-inventory"'
+        in deployed.do("logs", "inventory").of("gcloud logging read").words[2]
+    )
 
 
 def test_logs_that_may_not_be_read_are_an_error(deployed: Cloud) -> None:
@@ -1369,7 +1567,7 @@ def real_bq(cloud: Cloud, bigquery_url: str, tools: Path, tmp_path: Path) -> Clo
 
 def stamps(client: bigquery.Client, dataset: str) -> list[tuple[object, object]]:
     """Give what tells whether something was changed."""
-    tables = [client.get_table(table) for table in client.list_tables(dataset)]
+    tables = [client.get_table(table.reference) for table in client.list_tables(dataset)]
     found = client.get_dataset(dataset)
     return [(found.etag, found.modified), *((table.etag, table.modified) for table in tables)]
 
@@ -1395,6 +1593,7 @@ def test_setup_makes_the_table_and_its_access_through_the_real_bq(
         twin.environ = {**real_bq.environ, "REGISTRY_TABLE": f"{dataset}.uploads"}
         twin.do("setup", "dev")
 
+        assert {found.table_id for found in client.list_tables(dataset)} == {"uploads", *VIEWS}
         for name in ("uploads", "registrations"):
             found = client.get_table(f"{dataset}.{name}").schema
             assert [(f.name, f.field_type) for f in found] == [(n, kind) for n, kind, _ in COLUMNS]

@@ -1,6 +1,10 @@
 -- Exactly one row for each generation of an object, the first that was written: an event that came
 -- twice, more than a minute apart, is two rows in the table. Rows from before the column generation
 -- are told apart by the time of their upload.
+--
+-- An object's name and bucket imply its model, version and environment. That these stand in the window
+-- as well lets BigQuery apply a filter on them to the table, which is clustered by them, and not to
+-- the view's result.
 
 CREATE OR REPLACE VIEW `${project}.${dataset}.registrations`
 OPTIONS (description = "One row for each generation of an artifact")
@@ -22,6 +26,13 @@ SELECT
 FROM `${project}.${dataset}.${table}`
 WHERE TRUE
 QUALIFY ROW_NUMBER() OVER (
-  PARTITION BY gcs_bucket, gcs_path, generation, IF(generation IS NULL, upload_timestamp, NULL)
+  PARTITION BY
+    model_name,
+    environment,
+    model_version,
+    gcs_bucket,
+    gcs_path,
+    generation,
+    IF(generation IS NULL, upload_timestamp, NULL)
   ORDER BY registered_at
 ) = 1;

@@ -1,0 +1,469 @@
+"""The views in deploy/bigquery/views/, on the BigQuery emulator, with every corner of the data."""
+
+import itertools
+import random
+import re
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from google.cloud import bigquery
+
+from tests.conftest import ROOT, VIEWS, insert
+
+type Values = dict[str, Any]
+NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
+A, B = {"crc32c": "AAAAAA==", "file_size_bytes": 10}, {"crc32c": "BBBBBB==", "file_size_bytes": 10}
+_names = itertools.count()
+
+
+def at(minutes: int) -> str:
+    return (NOON + timedelta(minutes=minutes)).isoformat()
+
+
+def written(minutes: int, **columns: object) -> Values:
+    """Make the row of one write; its generation follows from its time."""
+    return {"upload_timestamp": at(minutes), "generation": 1000 + minutes, **columns}
+
+
+class Model:
+    """A model of its own, in the module's table, so that no test needs an empty one."""
+
+    def __init__(self, client: bigquery.Client, dataset: str) -> None:
+        self.name = f"model-{next(_names)}"
+        self._client, self._dataset = client, dataset
+
+    def insert(self, *rows: Values) -> None:
+        """Add rows; paths are below the model's name."""
+        insert(
+            self._client,
+            self._dataset,
+            [
+                {"model_name": self.name}
+                | row
+                | ({"gcs_path": f"{self.name}/{row['gcs_path']}"} if "gcs_path" in row else {})
+                for row in rows
+            ],
+        )
+
+    def view(self, name: str, **filters: object) -> list[Values]:
+        """Read what a view says of this model, by version and environment."""
+        query = f"SELECT * FROM {self._dataset}.{name} WHERE model_name = '{self.name}'"  # noqa: S608
+        rows = [dict(row) for row in self._client.query_and_wait(query)]
+        rows = [row for row in rows if filters.items() <= row.items()]
+        return sorted(rows, key=lambda row: (row["model_version"], row.get("environment", "")))
+
+
+@pytest.fixture
+def model(client: bigquery.Client, dataset: str) -> Model:
+    """A model without registrations."""
+    return Model(client, dataset)
+
+
+def pick(row: Mapping[str, Any], names: str) -> tuple[Any, ...]:
+    return tuple(row[name] for name in names.split())
+
+
+def columns(client: bigquery.Client, dataset: str, view: str) -> list[tuple[str, str]]:
+    return [
+        (field.name, field.field_type) for field in client.get_table(f"{dataset}.{view}").schema
+    ]
+
+
+def test_the_columns_are_public(client: bigquery.Client, dataset: str) -> None:
+    table = columns(client, dataset, "models")
+    version = [("model_name", "STRING"), ("model_version", "INTEGER"), ("environment", "STRING")]
+    compared = [("staging_vs_dev", "STRING"), ("prod_vs_staging", "STRING")]
+    contents = [
+        ("files", "INTEGER"),
+        ("total_bytes", "INTEGER"),
+        ("first_upload_timestamp", "TIMESTAMP"),
+        ("last_upload_timestamp", "TIMESTAMP"),
+        ("uploaders", "STRING"),
+        ("overwrites", "INTEGER"),
+        ("fingerprint", "STRING"),
+    ]
+    behind = ["versions_behind_dev", "versions", "versions_total_bytes"]
+
+    assert columns(client, dataset, "registrations") == table
+    assert columns(client, dataset, "artifacts") == [
+        *table,
+        ("first_upload_timestamp", "TIMESTAMP"),
+        ("overwrites", "INTEGER"),
+    ]
+    assert columns(client, dataset, "model_versions") == [*version, *contents, *compared]
+    assert columns(client, dataset, "latest_models") == [
+        *version,
+        *contents,
+        *compared,
+        *((name, "INTEGER") for name in behind),
+    ]
+    assert columns(client, dataset, "promotions") == [
+        *version[:2],
+        *((f"{where}_upload_timestamp", "TIMESTAMP") for where in ("dev", "staging", "prod")),
+        *compared,
+    ]
+
+
+def test_each_view_names_only_those_before_it_and_the_table_is_read_once() -> None:
+    files = {path.stem: path.read_text() for path in (ROOT / "deploy/bigquery/views").iterdir()}
+
+    assert set(files) == set(VIEWS)
+    for position, view in enumerate(VIEWS):
+        sources = re.findall(r"FROM `\$\{project\}\.\$\{dataset\}\.(.*?)`", files[view])
+        assert len(sources) == 1, view
+        assert sources[0] in {"${table}", *VIEWS[:position]}
+
+
+def test_they_are_made_in_that_order_everywhere() -> None:
+    def found(name: str) -> list[str]:
+        text = (ROOT / "deploy" / name).read_text()
+        [line] = re.findall(r"^VIEWS ?= ?[(\[](.*)[)\]]$", text, re.MULTILINE)
+        return re.findall(r"\w+", line)
+
+    assert found("cloud.sh") == found("local/system.py") == VIEWS
+
+
+def test_an_artifact_is_its_newest_write_however_events_came(model: Model) -> None:
+    model.insert(
+        written(5, uploader="bob", registered_at=at(6), **B),
+        written(0, uploader="ada", registered_at=at(7), **A),  # its event came late
+        written(0, uploader="ada", registered_at=at(9), **A),  # and again
+    )
+
+    [row] = model.view("artifacts")
+    assert pick(row, "uploader crc32c generation overwrites") == ("bob", "BBBBBB==", 1005, 1)
+    assert row["first_upload_timestamp"] == NOON
+
+
+def test_an_artifact_written_once_has_no_overwrites(model: Model) -> None:
+    model.insert(written(0), written(0, registered_at=at(3)))
+
+    assert [row["overwrites"] for row in model.view("artifacts")] == [0]
+
+
+def test_two_writes_in_one_millisecond_are_told_apart_by_generation(model: Model) -> None:
+    model.insert(written(0, uploader="late", generation=2), written(0, generation=1))
+
+    assert [row["uploader"] for row in model.view("artifacts")] == ["late"]
+
+
+def test_rows_from_before_the_lineage_columns_count_as_well(model: Model) -> None:
+    old = {"upload_timestamp": at(0), "file_size_bytes": 10}
+    model.insert(
+        {**old, "registered_at": at(1)},
+        {**old, "registered_at": at(2)},  # the same write, delivered twice
+        {**old, "upload_timestamp": at(3)},
+        {**old, "upload_timestamp": None, "gcs_path": "v1/other", "registered_at": at(4)},
+        written(5, **A),
+    )
+
+    first, other = sorted(model.view("artifacts"), key=lambda row: row["gcs_path"])
+    assert pick(first, "overwrites generation crc32c") == (2, 1005, "AAAAAA==")
+    assert pick(other, "overwrites generation crc32c upload_timestamp") == (0, None, None, None)
+    assert other["first_upload_timestamp"] == NOON + timedelta(minutes=4)
+    [version] = model.view("model_versions")
+    assert pick(version, "files fingerprint") == (2, None)
+
+
+def test_a_model_version_is_what_is_there_now(model: Model) -> None:
+    model.insert(
+        written(0, gcs_path="v1/a", uploader="bob", file_size_bytes=1),
+        written(1, gcs_path="v1/b", uploader="ada", file_size_bytes=20),
+        written(2, gcs_path="v1/c/d", uploader="ada", file_size_bytes=300),
+        written(3, gcs_path="v1/e", file_size_bytes=4000),
+        written(9, gcs_path="v1/a", uploader="bob", file_size_bytes=2),
+    )
+
+    [row] = model.view("model_versions")
+    assert pick(row, "environment files total_bytes overwrites") == ("dev", 4, 4322, 1)
+    assert row["uploaders"] == ["ada", "bob"]
+    assert row["first_upload_timestamp"] == NOON
+    assert row["last_upload_timestamp"] == NOON + timedelta(minutes=9)
+
+
+def test_without_an_uploader_there_are_none(model: Model) -> None:
+    model.insert(written(0))
+
+    assert [row["uploaders"] for row in model.view("model_versions")] == [[]]
+
+
+def in_environments(**contents: list[Values]) -> Iterator[Values]:
+    """Make rows of files in environments."""
+    for environment, files in contents.items():
+        for minutes, file in enumerate(files):
+            yield written(minutes, environment=environment, **file)
+
+
+def file(name: str, content: Values, version: str = "v1") -> Values:
+    return {"gcs_path": f"{version}/{name}", **content}
+
+
+COMPOSITE = {**A, "md5_hash": None}
+
+
+@pytest.mark.parametrize(
+    ("dev", "staging", "expected"),
+    [
+        ([file("m", A)], [file("m", A)], "identical"),
+        ([file("m", A)], [file("m", B)], "different"),
+        ([file("m", A)], [file("m", {**A, "file_size_bytes": 11})], "different"),  # another size
+        ([file("m", A)], [file("n", A)], "different"),  # another name
+        ([file("m", A)], [file("m", A), file("n", A)], "different"),  # one more
+        ([file("m", A), file("n", B)], [file("n", B), file("m", A)], "identical"),  # in any order
+        ([file("m", A), file("n", B)], [file("m", B), file("n", A)], "different"),  # swapped
+        ([file("a b", A)], [file("b", A), file("a", A)], "different"),
+        ([file("x/m", A)], [file("x/m", A, "v01")], "identical"),  # the folder is no difference
+        ([file("m", A), file("m", A, "v01")], [file("m", A)], "identical"),  # twice the same
+        ([file("m", A), file("m", B, "v01")], [file("m", A)], "different"),
+        ([file("m", {**A, "md5_hash": "x"})], [file("m", A)], "identical"),  # sent in parts once
+        ([file("m", {**A, "crc32c": None})], [file("m", A)], "unknown"),
+        ([file("m", {**A, "crc32c": None})], [file("m", {**A, "crc32c": None})], "unknown"),
+        ([file("m", A)], [file("m", {**A, "file_size_bytes": None})], "unknown"),
+        ([file("m\nn", A)], [file("m\nn", A)], "identical"),
+        ([], [file("m", A)], "skipped"),
+        ([file("m", A)], [], None),
+    ],
+)
+def test_staging_is_compared_with_dev_by_its_files(
+    model: Model, dev: list[Values], staging: list[Values], expected: str | None
+) -> None:
+    model.insert(*in_environments(dev=dev, staging=staging))
+
+    [promotion] = model.view("promotions")
+    assert pick(promotion, "staging_vs_dev prod_vs_staging") == (expected, None)
+    by_environment = {row["environment"]: row for row in model.view("model_versions")}
+    fingerprints = [row["fingerprint"] for row in by_environment.values()]
+    if expected in {"identical", "different"}:
+        assert (len(set(fingerprints)) == 1) == (expected == "identical")
+    if staging:
+        assert by_environment["staging"]["staging_vs_dev"] == expected
+
+
+@pytest.mark.parametrize(
+    ("contents", "expected"),
+    [
+        ({"dev": A, "staging": A, "prod": A}, ("identical", "identical")),
+        ({"dev": A, "staging": A, "prod": B}, ("identical", "different")),
+        ({"dev": A, "staging": B, "prod": A}, ("different", "different")),
+        ({"dev": A, "prod": A}, (None, "skipped")),  # past staging
+        ({"prod": A}, (None, "skipped")),
+        ({"staging": A, "prod": A}, ("skipped", "identical")),
+    ],
+)
+def test_prod_is_compared_with_staging(
+    model: Model, contents: dict[str, Values], expected: tuple[str | None, str | None]
+) -> None:
+    model.insert(*in_environments(**{where: [file("m", a)] for where, a in contents.items()}))
+
+    [promotion] = model.view("promotions")
+    assert pick(promotion, "staging_vs_dev prod_vs_staging") == expected
+
+
+def test_a_promotion_is_dated_when_the_first_file_came(model: Model) -> None:
+    model.insert(
+        written(1, **A),
+        written(0, gcs_path="v1/other"),
+        written(7, environment="staging"),
+        written(30, environment="staging"),  # overwritten since
+    )
+
+    [row] = model.view("promotions")
+    assert row["dev_upload_timestamp"] == NOON
+    assert row["staging_upload_timestamp"] == NOON + timedelta(minutes=7)
+    assert row["prod_upload_timestamp"] is None
+
+
+def test_an_overwritten_file_is_compared_as_it_is_now(model: Model) -> None:
+    model.insert(
+        written(0, **A),
+        written(1, environment="staging", **A),
+        written(2, environment="prod", **A),
+        written(3, environment="prod", **B),
+    )
+
+    assert [row["prod_vs_staging"] for row in model.view("promotions")] == ["different"]
+
+
+def test_the_latest_model_is_the_highest_version_and_versions_are_counted(model: Model) -> None:
+    highest = 2**63 - 1
+    versions = {"dev": [1, 2, 5, 9, highest], "staging": [2], "prod": [10]}
+    model.insert(
+        *(
+            written(0, model_version=version, environment=where, file_size_bytes=7)
+            for where, those in versions.items()
+            for version in those
+        )
+    )
+
+    rows = {
+        row["environment"]: pick(
+            row, "model_version versions_behind_dev versions versions_total_bytes"
+        )
+        for row in model.view("latest_models")
+    }
+    assert rows == {"dev": (highest, 0, 5, 35), "staging": (2, 3, 1, 7), "prod": (10, 1, 1, 7)}
+
+
+def test_the_latest_version_is_not_the_last_upload(model: Model) -> None:
+    model.insert(written(0, model_version=10), written(5, model_version=9))
+
+    assert [row["model_version"] for row in model.view("latest_models")] == [10]
+
+
+def test_a_model_that_never_was_in_dev_is_behind_nothing(model: Model) -> None:
+    model.insert(written(0, environment="prod"))
+
+    assert [row["versions_behind_dev"] for row in model.view("latest_models")] == [0]
+
+
+def test_a_version_of_thousands_of_files_has_a_fingerprint(
+    client: bigquery.Client, dataset: str, model: Model
+) -> None:
+    def upload(environment: str, last: str) -> None:
+        client.query_and_wait(
+            f"INSERT {dataset}.models (model_name, model_version, environment,"  # noqa: S608
+            " gcs_bucket, gcs_path, file_size_bytes, registered_at, generation, crc32c)"
+            f" SELECT '{model.name}', 1, '{environment}', 'b-{environment}',"
+            f" CONCAT('{model.name}/v1/shard-', CAST(i AS STRING)), i, TIMESTAMP '{at(0)}', i,"
+            f" IF(i = 5000, '{last}', 'AAAAAA==')"
+            " FROM UNNEST(GENERATE_ARRAY(1, 5000)) AS i"
+        )
+
+    upload("dev", "AAAAAA==")
+    upload("staging", "AAAAAA==")
+    upload("prod", "AAAAAB==")
+
+    [row] = model.view("promotions")
+    assert pick(row, "staging_vs_dev prod_vs_staging") == ("identical", "different")
+    assert [row["files"] for row in model.view("model_versions")] == [5000] * 3
+
+
+def expected_of(rows: list[Values]) -> dict[str, list[Values]]:
+    """Say what the views hold of one model, in the plainest way."""
+    writes: dict[Any, Values] = {}
+    for row in sorted(rows, key=lambda row: row["registered_at"]):
+        when = row["upload_timestamp"] if row["generation"] is None else None
+        writes.setdefault((row["gcs_bucket"], row["gcs_path"], row["generation"], when), row)
+    history = defaultdict(list)
+    for row in writes.values():
+        history[row["environment"], row["gcs_path"]].append(row)
+    versions = defaultdict(list)
+    for (environment, path), of_path in history.items():
+        of_path.sort(key=lambda row: row["upload_timestamp"])
+        number = int(path.split("/")[1].removeprefix("v"))
+        versions[number, environment].append(of_path)
+
+    def contents(number: int, environment: str) -> set[Any]:
+        newest = [of_path[-1] for of_path in versions[number, environment]]
+        return {
+            (row["gcs_path"].split("/", 2)[2], row["crc32c"], row["file_size_bytes"])
+            for row in newest
+        }
+
+    def comparison(number: int, environment: str, before: str) -> str | None:
+        if (number, environment) not in versions:
+            return None
+        if (number, before) not in versions:
+            return "skipped"
+        here, there = contents(number, environment), contents(number, before)
+        if any(checksum is None for _, checksum, _ in here | there):
+            return "unknown"
+        return "identical" if here == there else "different"
+
+    model_versions = [
+        {
+            "model_version": number,
+            "environment": environment,
+            "files": len(files),
+            "total_bytes": sum(of_path[-1]["file_size_bytes"] for of_path in files),
+            "first_upload_timestamp": min(of_path[0]["upload_timestamp"] for of_path in files),
+            "last_upload_timestamp": max(of_path[-1]["upload_timestamp"] for of_path in files),
+            "uploaders": sorted({of_path[-1]["uploader"] for of_path in files} - {None}),
+            "overwrites": sum(len(of_path) - 1 for of_path in files),
+            "staging_vs_dev": comparison(number, "staging", "dev")
+            if environment == "staging"
+            else None,
+            "prod_vs_staging": comparison(number, "prod", "staging")
+            if environment == "prod"
+            else None,
+        }
+        for (number, environment), files in sorted(versions.items())
+    ]
+    in_dev = {row["model_version"] for row in model_versions if row["environment"] == "dev"}
+    latest = {row["environment"]: row for row in model_versions}  # the last, the highest
+    return {
+        "model_versions": model_versions,
+        "promotions": [
+            {
+                "model_version": number,
+                "staging_vs_dev": comparison(number, "staging", "dev"),
+                "prod_vs_staging": comparison(number, "prod", "staging"),
+            }
+            for number in sorted({number for number, _ in versions})
+        ],
+        "latest_models": [
+            {
+                **{
+                    key: row[key] for key in ("model_version", "environment", "files", "overwrites")
+                },
+                "versions_behind_dev": sum(number > row["model_version"] for number in in_dev),
+            }
+            for row in sorted(
+                latest.values(), key=lambda row: (row["model_version"], row["environment"])
+            )
+        ],
+    }
+
+
+def random_rows(name: str, chance: random.Random) -> list[Values]:
+    """Make up writes of one model, some delivered twice, some from before the lineage columns."""
+    rows = []
+    for minutes in chance.sample(range(60), chance.randrange(1, 25)):
+        environment = chance.choice(["dev", "dev", "staging", "prod"])
+        folder, old = chance.choice(["v1", "v01", "v2", "v4", "v10"]), chance.random() < 0.1
+        row = {
+            "model_name": name,
+            "model_version": int(folder.removeprefix("v")),
+            "environment": environment,
+            "gcs_bucket": f"ml-models-{environment}",
+            "gcs_path": f"{name}/{folder}/{chance.choice(['a', 'b'])}",
+            "file_size_bytes": chance.choice([1, 2]),
+            "upload_timestamp": NOON + timedelta(minutes=minutes),
+            "uploader": chance.choice(["ada", "bob", None]),
+            "registered_at": NOON + timedelta(minutes=minutes, seconds=chance.randrange(5000)),
+            "generation": None if old else 1000 + minutes,
+            "crc32c": None if old else chance.choice(["AAAAAA==", "AAAAAA==", "BBBBBB=="]),
+        }
+        rows += [row] * (1 + (chance.random() < 0.2))
+    return rows
+
+
+def test_the_views_say_what_a_plain_program_says(client: bigquery.Client, dataset: str) -> None:
+    chance = random.Random(20260301)  # noqa: S311
+    models = {(model := Model(client, dataset)).name: model for _ in range(60)}
+    rows = {name: random_rows(name, chance) for name in models}
+    insert(
+        client,
+        dataset,
+        [
+            {key: str(v) if isinstance(v, datetime) else v for key, v in row.items()}
+            for of_model in rows.values()
+            for row in of_model
+        ],
+    )
+    found: dict[str, dict[str, list[Values]]] = defaultdict(lambda: defaultdict(list))
+    for view in ("model_versions", "promotions", "latest_models"):
+        query = f"SELECT * FROM {dataset}.{view} ORDER BY model_version, model_name"  # noqa: S608
+        for row in client.query_and_wait(query):
+            found[row.model_name][view].append(dict(row))
+
+    for name in models:
+        for view, expected in expected_of(rows[name]).items():
+            key = lambda row: (row["model_version"], row.get("environment", ""))  # noqa: E731
+            actual = sorted(found[name][view], key=key)
+            assert expected == [
+                {column: row[column] for column in expected[0]} for row in actual
+            ], (name, view)
