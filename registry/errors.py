@@ -3,6 +3,7 @@ The errors of the registry. Their type says what the caller should do.
 
 RegistryError
 ├── InvalidSettings             stop: the function must not start like this
+├── NoCredentials               stop: somebody has to log in
 ├── NotForTheRegistry           skip: the event is as it should be, and of no concern here
 │   ├── OtherEventType
 │   ├── UnknownEnvironment
@@ -10,7 +11,8 @@ RegistryError
 │       ├── FolderMarker        … and nobody need look at it
 │       └── UploadPart          … and nobody need look at it
 ├── InvalidEvent                drop: no repeat will mend it, somebody should look at it
-└── AppendFailed                repeat: somebody, or time, can mend the cause
+├── AppendFailed                repeat: somebody, or time, can mend the cause
+└── QueryFailed                 tell whoever asked: the same holds
 
 This module imports nothing, so that every other one can import it.
 """
@@ -22,6 +24,10 @@ class RegistryError(Exception):
 
 class InvalidSettings(RegistryError, ValueError):
     """The environment variables do not make a configuration; every problem is listed."""
+
+
+class NoCredentials(RegistryError):
+    """There are no credentials for Google Cloud on this machine."""
 
 
 class NotForTheRegistry(RegistryError, ValueError):
@@ -54,3 +60,7 @@ class InvalidEvent(RegistryError, ValueError):
 
 class AppendFailed(RegistryError):
     """BigQuery did not confirm the row: it may be missing from the table."""
+
+
+class QueryFailed(RegistryError):
+    """BigQuery did not answer a question about the inventory."""

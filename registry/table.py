@@ -6,15 +6,14 @@ from concurrent.futures import ThreadPoolExecutor
 from http import HTTPStatus
 from typing import Any, cast
 
-from google.api_core.exceptions import GoogleAPICallError, RetryError
+from google.api_core.exceptions import GoogleAPICallError
 from google.api_core.retry import Retry
-from google.auth.credentials import AnonymousCredentials
 from google.auth.exceptions import TransportError
 from google.cloud import bigquery
 
+from registry.bigquery import explain, reasons
 from registry.errors import AppendFailed
 from registry.registration import Registration
-from registry.settings import Settings
 
 # Attempts begin until RETRY, each ends within ATTEMPT, and BigQuery may ask for a wait of up to as
 # much again: all is over within 45 s, and the answer leaves before the platform ends the call at
@@ -50,18 +49,6 @@ class RegistryTable:
         # it is late. Threads start with the first event, hence not before the server has forked.
         self._attempts = ThreadPoolExecutor(max_workers=32, thread_name_prefix="attempt")
 
-    @classmethod
-    def connect(cls, settings: Settings) -> "RegistryTable":
-        """
-        Make the client; nothing is sent to BigQuery yet.
-
-        Raises:
-            google.auth.exceptions.DefaultCredentialsError: There are no credentials.
-        """
-        credentials = AnonymousCredentials() if settings.emulated else None  # type: ignore[no-untyped-call] # google-auth types this class in part
-        client = bigquery.Client(project=settings.project, credentials=credentials)
-        return cls(client, settings.table)
-
     def append(self, registration: Registration) -> None:
         """
         Append one row; when this returns, BigQuery has confirmed it.
@@ -79,15 +66,16 @@ class RegistryTable:
         except Exception as error:
             # Whatever it is, from a name that does not resolve to an answer that is cut off: the
             # row is not confirmed.
-            raise AppendFailed(self._explain(error)) from error
+            found = explain(error, _REMEDIES)
+            raise AppendFailed(f"expected {self._table} to take the row, {found}") from error
         if row_errors:
-            reasons = "; ".join(
+            refusals = "; ".join(
                 f"{problem.get('reason')}: {problem.get('location')}: {problem.get('message')}"
                 for refused in row_errors
                 for problem in refused["errors"]
             )
             raise AppendFailed(
-                f"expected {self._table} to take the row, found {reasons}:"
+                f"expected {self._table} to take the row, found {refusals}:"
                 " compare its columns with deploy/bigquery/models.sql"
             )
 
@@ -106,12 +94,6 @@ class RegistryTable:
         )
         return attempt.result(ATTEMPT_SECONDS)
 
-    def _explain(self, error: Exception) -> str:
-        cause = error.cause if isinstance(error, RetryError) else error
-        text = f"expected {self._table} to take the row, found {type(cause).__name__}: {cause}"
-        remedies = [_REMEDIES[reason] for reason in _reasons(cause) if reason in _REMEDIES]
-        return ": ".join([text, *remedies])
-
 
 def _a_repeat_may_help(error: Exception) -> bool:
     """
@@ -124,14 +106,9 @@ def _a_repeat_may_help(error: Exception) -> bool:
     if isinstance(error, GoogleAPICallError):
         status = error.code or 0
         busy = status in _BUSY or status >= HTTPStatus.INTERNAL_SERVER_ERROR
-        transient = not _TRANSIENT_REASONS.isdisjoint(_reasons(error))
+        transient = not _TRANSIENT_REASONS.isdisjoint(reasons(error))
         return (busy or transient) and _asked_to_wait(error) <= LONGEST_WAIT_SECONDS
     return isinstance(error, OSError | TransportError)
-
-
-def _reasons(error: BaseException | None) -> list[str]:
-    """Give the reasons in an answer of BigQuery's; a proxy on the way gives none."""
-    return [problem["reason"] for problem in getattr(error, "errors", ()) if "reason" in problem]
 
 
 def _asked_to_wait(error: Exception) -> int:

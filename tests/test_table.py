@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from registry import bigquery as registry_bigquery
 from registry.errors import AppendFailed
 from registry.settings import Settings
 from registry.table import _RETRY, RegistryTable
@@ -21,7 +22,8 @@ def connect(bigquery: BigQueryServer, monkeypatch: pytest.MonkeyPatch) -> Regist
     """Make the table as the function does."""
     monkeypatch.setenv("BIGQUERY_EMULATOR_HOST", bigquery.url)
     environ = {"GCP_PROJECT_ID": "acme", "BIGQUERY_EMULATOR_HOST": bigquery.url}
-    return RegistryTable.connect(Settings.from_environ(environ))
+    settings = Settings.from_environ(environ)
+    return RegistryTable(registry_bigquery.connect(settings), settings.table)
 
 
 def test_a_row_is_sent_with_its_insert_id_and_unknown_columns_ignored(

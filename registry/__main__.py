@@ -1,0 +1,5 @@
+"""Run the command line: `python -m registry`."""
+
+from registry.cli import main
+
+main(prog_name="python -m registry")

@@ -1,0 +1,41 @@
+"""What writing to BigQuery and reading from it share: the client, and what its errors say."""
+
+from collections.abc import Mapping
+
+from google.api_core.exceptions import RetryError
+from google.auth.credentials import AnonymousCredentials
+from google.auth.exceptions import DefaultCredentialsError
+from google.cloud import bigquery
+
+from registry.errors import NoCredentials
+from registry.settings import Settings
+
+LOG_IN = "run gcloud auth application-default login"
+
+
+def connect(settings: Settings) -> bigquery.Client:
+    """
+    Make the client; nothing is sent to BigQuery yet.
+
+    Raises:
+        NoCredentials: There are none on this machine.
+    """
+    credentials = AnonymousCredentials() if settings.emulated else None  # type: ignore[no-untyped-call] # google-auth types this class in part
+    try:
+        return bigquery.Client(project=settings.project, credentials=credentials)
+    except DefaultCredentialsError as error:
+        raise NoCredentials(f"expected Google credentials, found none: {LOG_IN}") from error
+
+
+def reasons(error: BaseException | None) -> list[str]:
+    """Give the reasons in an answer of BigQuery's; a proxy on the way gives none."""
+    return [problem["reason"] for problem in getattr(error, "errors", ()) if "reason" in problem]
+
+
+def explain(error: Exception, remedies: Mapping[str, str]) -> str:
+    """Say what was found instead of an answer, and the remedy for each of its reasons."""
+    cause: BaseException | None = error
+    while isinstance(cause, RetryError):
+        cause = cause.cause
+    found = f"found {type(cause).__name__}: {cause}"
+    return ": ".join([found, *(remedies[name] for name in reasons(cause) if name in remedies)])

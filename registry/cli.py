@@ -1,0 +1,458 @@
+"""The command line: what the views answer, as a table, JSON or CSV."""
+
+import csv
+import dataclasses
+import functools
+import json
+import os
+import re
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import click
+import humanize
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from registry.bigquery import connect
+from registry.errors import RegistryError
+from registry.inventory import (
+    Artifact,
+    Comparison,
+    Filter,
+    Generation,
+    Inventory,
+    LatestModel,
+    ModelVersion,
+    ModelVersionFiles,
+    Promotion,
+    Row,
+    to_json,
+)
+from registry.settings import DEFAULT_TABLE, Environment, Settings
+
+NOT_FOUND = 1
+FAILED = 2
+
+_PERIODS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+_STYLES = {
+    Comparison.IDENTICAL: "green",
+    Comparison.DIFFERENT: "bold red",
+    Comparison.UNKNOWN: "yellow",
+    Comparison.SKIPPED: "bold yellow",
+}
+
+
+class _Failure(click.ClickException):
+    """The question could not be asked."""
+
+    exit_code = FAILED
+
+
+class _Commands(click.Group):
+    """Commands whose errors are one line."""
+
+    def invoke(self, ctx: click.Context) -> object:
+        try:
+            return super().invoke(ctx)
+        except RegistryError as error:
+            raise _Failure(" ".join(str(error).split())) from error
+
+
+class _Since(click.ParamType[datetime]):
+    """A time, or how long ago it was."""
+
+    name = "time"
+
+    def convert(
+        self, value: str, param: click.Parameter | None, ctx: click.Context | None
+    ) -> datetime:
+        try:
+            if period := re.fullmatch(r"([0-9]+)([mhdw])", value):
+                ago = timedelta(**{_PERIODS[period[2]]: int(period[1])})
+                return datetime.now(UTC) - ago
+            time = datetime.fromisoformat(value)
+            return time if time.tzinfo else time.replace(tzinfo=UTC)
+        except (ValueError, OverflowError):
+            self.fail(
+                f"expected a date, a time in ISO 8601, or a period such as 90m, 12h, 7d, 2w,"
+                f" found {value!r}",
+                param,
+                ctx,
+            )
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class _Question:
+    """What is asked for with the options which all commands share."""
+
+    inventory: Inventory
+    wanted: Filter
+    format: str
+
+    def answer(self, rows: Sequence[Row], kind: type[Row], table: Callable[[], Table]) -> None:
+        """Print rows of a kind; of none, what there would be to see."""
+        if self.format == "json":
+            click.echo(to_json(rows))
+        elif self.format == "csv":
+            columns = [field.name for field in dataclasses.fields(kind)]
+            writer = csv.writer(sys.stdout, lineterminator="\n")
+            writer.writerow(columns)
+            writer.writerows([_csv(getattr(row, name)) for name in columns] for row in rows)
+        elif rows:
+            console = Console(highlight=False)
+            if not console.is_terminal:
+                console.width = 10_000  # lines of a file have no end
+            console.print(table())
+        else:
+            click.echo("Nothing of that kind is registered.", err=True)
+
+    def expect(self, rows: Sequence[Row], name: str) -> None:
+        """End, after the answer, if what was named is not there."""
+        if not rows:
+            click.echo(
+                f"Error: expected registrations of {_printable(name)}, found none that fit",
+                err=True,
+            )
+            sys.exit(NOT_FOUND)
+
+
+def _csv(value: object) -> object:
+    if isinstance(value, datetime):
+        return value.isoformat()
+    return json.dumps(value) if isinstance(value, list | dict) else value
+
+
+def _printable(text: str) -> str:
+    """Escape what would move a terminal's cursor, or turn its writing around."""
+    return "".join(
+        character if character.isprintable() else ascii(character)[1:-1] for character in text
+    )
+
+
+def _text(text: str | None, style: str = "") -> Text:
+    """Give what an uploader wrote, and no markup."""
+    return Text(_printable(text or "-"), style)
+
+
+def _time(time: datetime | None) -> Text:
+    return Text(f"{time:%Y-%m-%d %H:%M}" if time else "-")
+
+
+def _ago(time: datetime) -> str:
+    return f"{humanize.naturaldelta(datetime.now(UTC) - time)} ago"
+
+
+def _size(size: int | None) -> Text:
+    return Text("-" if size is None else humanize.naturalsize(size))
+
+
+def _comparison(value: str | None) -> Text:
+    return Text(value, _STYLES[Comparison(value)]) if value else Text("-")
+
+
+def _table(*columns: str, rows: Iterable[Sequence[Text]]) -> Table:
+    table = Table(*columns, header_style="bold")
+    for row in rows:
+        table.add_row(*row)
+    return table
+
+
+def _matrix(rows: Sequence[LatestModel], environments: Sequence[str], limit: int | None) -> Table:
+    """Make a row for each model and a column for each environment."""
+    latest = {(row.model_name, row.environment): row for row in rows}
+    names = list(dict.fromkeys(row.model_name for row in rows))[:limit]
+    table = _table(
+        "model",
+        *environments,
+        rows=(
+            [_text(name, "bold"), *(_cell(latest.get((name, where))) for where in environments)]
+            for name in names
+        ),
+    )
+    table.show_lines = True
+    return table
+
+
+def _cell(latest: LatestModel | None) -> Text:
+    if latest is None:
+        return Text("-", "dim")
+    cell = Text(f"v{latest.model_version}", "bold")
+    cell.append(f"  {_size(latest.total_bytes)}", "not bold")
+    if latest.versions_behind_dev:
+        cell.append(f"  {latest.versions_behind_dev} behind dev", "not bold dim")
+    who = ", ".join(latest.uploaders) or "unknown"
+    cell.append(f"\n{_ago(latest.last_upload_timestamp)}, {_printable(who)}", "not bold")
+    if latest.comparison:
+        before = "dev" if latest.staging_vs_dev else "staging"
+        cell.append("\n").append(_sentence(latest.comparison, before))
+    return cell
+
+
+def _sentence(comparison: Comparison, before: str) -> Text:
+    sentence = {
+        Comparison.IDENTICAL: f"same as {before}",
+        Comparison.DIFFERENT: f"DIFFERS from {before}",
+        Comparison.UNKNOWN: f"same as {before}? no checksum",
+        Comparison.SKIPPED: f"never was in {before}",
+    }
+    return Text(sentence[comparison], f"not bold {_STYLES[comparison]}")
+
+
+def _versions(rows: Sequence[ModelVersion]) -> Table:
+    return _table(
+        *("version", "environment", "uploaded", "size", "files", "by", "overwrites", "as before"),
+        rows=(
+            [
+                Text(f"v{row.model_version}", "bold"),
+                Text(row.environment),
+                _time(row.last_upload_timestamp),
+                _size(row.total_bytes),
+                Text(str(row.files)),
+                _text(", ".join(row.uploaders)),
+                Text(str(row.overwrites)),
+                _comparison(row.comparison),
+            ]
+            for row in rows
+        ),
+    )
+
+
+def _files(rows: Sequence[Artifact]) -> Table:
+    return _table(
+        *("version", "environment", "file", "size", "crc32c", "uploaded", "by", "overwrites"),
+        rows=(
+            [
+                Text(f"v{row.model_version}", "bold"),
+                Text(row.environment),
+                _text(row.file_name),
+                _size(row.file_size_bytes),
+                _text(row.crc32c),
+                _time(row.upload_timestamp),
+                _text(row.uploader),
+                Text(str(row.overwrites)),
+            ]
+            for row in rows
+        ),
+    )
+
+
+def _promotions(rows: Sequence[Promotion]) -> Table:
+    return _table(
+        *("model", "version", "dev", "staging", "vs dev", "prod", "vs staging"),
+        rows=(
+            [
+                _text(row.model_name, "bold"),
+                Text(f"v{row.model_version}"),
+                _time(row.dev_upload_timestamp),
+                _time(row.staging_upload_timestamp),
+                _comparison(row.staging_vs_dev),
+                _time(row.prod_upload_timestamp),
+                _comparison(row.prod_vs_staging),
+            ]
+            for row in rows
+        ),
+    )
+
+
+def _generations(rows: Sequence[Generation]) -> Table:
+    return _table(
+        *("generation", "uploaded", "registered", "size", "crc32c", "by", "metadata"),
+        rows=(
+            [
+                Text("-" if row.generation is None else str(row.generation), "bold"),
+                _time(row.upload_timestamp),
+                _time(row.registered_at),
+                _size(row.file_size_bytes),
+                _text(row.crc32c),
+                _text(row.uploader),
+                _text(json.dumps(row.metadata) if row.metadata else None),
+            ]
+            for row in rows
+        ),
+    )
+
+
+def _question(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options which all share; it is called with what they say."""
+
+    @click.option(
+        "--project",
+        envvar="GCP_PROJECT_ID",
+        show_envvar=True,
+        help="The project that holds the table.",
+    )
+    @click.option(
+        "--table",
+        envvar="REGISTRY_TABLE",
+        default=DEFAULT_TABLE,
+        show_default=True,
+        show_envvar=True,
+        help="<dataset>.<table>; the views are beside it.",
+    )
+    @click.option(
+        "--environment",
+        "environments",
+        type=click.Choice([environment.value for environment in Environment]),
+        multiple=True,
+        help="Only this one; can be given more than once.",
+    )
+    @click.option(
+        "--since",
+        type=_Since(),
+        default="1970-01-01",
+        help="Only what was uploaded since: 2026-11-01, 2026-11-01T12:00:00Z, 90m, 12h, 7d, 2w.",
+    )
+    @click.option("--limit", type=click.IntRange(min=1), help="At most so many rows.")
+    @click.option(
+        "--format",
+        type=click.Choice(["table", "json", "csv"]),
+        help="[default: table on a terminal, else json]",
+    )
+    @functools.wraps(command)
+    def wrapped(  # noqa: PLR0913 - one for each option
+        *,
+        project: str | None,
+        table: str,
+        environments: Sequence[str],
+        since: datetime,
+        limit: int | None,
+        format: str | None,  # noqa: A002 - the option's name
+        **arguments: Any,  # noqa: ANN401 - the command's own
+    ) -> None:
+        settings = Settings.from_environ(
+            {**os.environ, "GCP_PROJECT_ID": project or "", "REGISTRY_TABLE": table}
+        )
+        command(
+            _Question(
+                inventory=Inventory(connect(settings), settings.table),
+                wanted=Filter(
+                    environments=environments or tuple(Environment), since=since, limit=limit
+                ),
+                format=format or ("table" if sys.stdout.isatty() else "json"),
+            ),
+            **arguments,
+        )
+
+    return wrapped
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+def main() -> None:
+    """
+    Ask the model registry what is where, since when, by whom, and whether it is the same file.
+
+    \b
+    Exit codes:
+      0  the answer was printed; a list may be empty
+      1  the model or the artifact that was named is not in the registry
+      2  the question could not be asked: options, credentials, permissions, no such table
+
+    \b
+    Examples:
+      python -m registry models
+      python -m registry models --environment prod --format json
+      python -m registry show fraud-detection --files
+      python -m registry promotions --environment prod --since 7d
+      python -m registry history gs://ml-models-prod/fraud-detection/v3/model.pkl
+    """  # noqa: D301 - \b keeps Click from filling the lines
+
+
+@main.command()
+@_question
+def models(question: _Question) -> None:
+    """
+    Show the latest version of each model in each environment.
+
+    With its size, when it was uploaded and by whom, whether it is the same as that version in the
+    environment before, and how many versions in dev are higher. A row of JSON or CSV is a model in
+    an environment, as in the view latest_models; a row of the table is a model.
+
+    \b
+    Examples:
+      python -m registry models
+      python -m registry models --environment prod --since 30d
+      python -m registry models --format json | jq '.[] | select(.prod_vs_staging == "different")'
+    """  # noqa: D301
+    wanted, asked = question.wanted, question.wanted
+    if question.format == "table" and wanted.limit:
+        asked = dataclasses.replace(wanted, limit=wanted.limit * len(Environment))
+    rows = question.inventory.latest_models(asked)
+    question.answer(rows, LatestModel, lambda: _matrix(rows, wanted.environments, wanted.limit))
+
+
+@main.command()
+@click.argument("model")
+@click.option("--files", is_flag=True, help="Each file, with its checksum.")
+@_question
+def show(question: _Question, model: str, *, files: bool) -> None:
+    """
+    Show the versions of MODEL, in each environment, the highest first.
+
+    A row is a version in an environment, as in the view model_versions; with --files, JSON has its
+    rows of the view artifacts as well, and a row of the table and of CSV is a file.
+
+    \b
+    Examples:
+      python -m registry show fraud-detection
+      python -m registry show fraud-detection --files --environment prod
+    """  # noqa: D301
+    inventory, wanted = question.inventory, question.wanted
+    if not files:
+        versions = inventory.model_versions(model, wanted)
+        question.answer(versions, ModelVersion, lambda: _versions(versions))
+        question.expect(versions, model)
+        return
+    contents = inventory.model_version_files(model, wanted)
+    artifacts = [artifact for version in contents for artifact in version.artifacts]
+    if question.format == "json":
+        question.answer(contents, ModelVersionFiles, Table)
+    else:
+        question.answer(artifacts, Artifact, lambda: _files(artifacts))
+    question.expect(contents, model)
+
+
+@main.command()
+@click.argument("model", required=False)
+@_question
+def promotions(question: _Question, model: str | None) -> None:
+    """
+    Show when each version of MODEL, or of all models, reached each environment.
+
+    And whether it is the same there as in the environment before: identical, different, unknown (a
+    checksum is missing), or skipped (it never was there). --environment and --since ask for what
+    reached one of those environments since. A row is a row of the view promotions.
+
+    \b
+    Examples:
+      python -m registry promotions fraud-detection
+      python -m registry promotions --environment prod --since 7d
+    """  # noqa: D301
+    rows = question.inventory.promotions(model, question.wanted)
+    question.answer(rows, Promotion, lambda: _promotions(rows))
+    if model is not None:
+        question.expect(rows, model)
+
+
+@main.command()
+@click.argument("url", metavar="gs://BUCKET/PATH")
+@_question
+def history(question: _Question, url: str) -> None:
+    """
+    Show every generation of an artifact, the newest first.
+
+    A row is a row of the view registrations.
+
+    \b
+    Example:
+      python -m registry history gs://ml-models-prod/fraud-detection/v3/model.pkl
+    """  # noqa: D301
+    bucket, slash, name = url.removeprefix("gs://").partition("/")
+    if not url.startswith("gs://") or not bucket or not slash:
+        raise click.BadParameter(f"expected gs://<bucket>/<path>, found {url!r}")
+    rows = question.inventory.generations(bucket, name, question.wanted)
+    question.answer(rows, Generation, lambda: _generations(rows))
+    question.expect(rows, url)

@@ -1,0 +1,336 @@
+"""What is where, since when, by whom, and whether it is the same: typed reads of the views."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any, Self
+
+from google.auth.exceptions import RefreshError
+from google.cloud import bigquery
+from google.cloud.bigquery.retry import DEFAULT_JOB_RETRY, DEFAULT_RETRY
+
+from registry.artifact import ArtifactPath
+from registry.bigquery import LOG_IN, explain, reasons
+from registry.errors import QueryFailed
+from registry.settings import Environment
+
+# An answer may take its time when the table is large, but all is over within a minute. The client's
+# own defaults would go on for ten.
+ANSWER_SECONDS = 30.0
+RETRY_SECONDS = 20.0
+
+_EVER = datetime.fromtimestamp(0, UTC)
+_INT64_MAX = 2**63 - 1
+_REMEDIES = {
+    "accessDenied": "whoever asks needs roles/bigquery.dataViewer on the dataset and"
+    " roles/bigquery.jobUser on the project",
+    "notFound": "run deploy/setup.sh, which makes the table and the views",
+    "invalidQuery": "run deploy/setup.sh, which brings the table and the views up to date",
+}
+_OUT_OF_REACH = ": see whether this machine reaches BigQuery, and ask again"
+
+
+class Comparison(StrEnum):
+    """How a model version compares with what the environment before has of it."""
+
+    IDENTICAL = "identical"
+    DIFFERENT = "different"
+    UNKNOWN = "unknown"
+    SKIPPED = "skipped"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """A row of a view: a field for each column."""
+
+    @classmethod
+    def from_row(cls, row: Mapping[str, Any]) -> Self:
+        """Take the columns that are known here; the view may have more."""
+        return cls(**{field.name: row[field.name] for field in fields(cls)})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Generation(Row):
+    """A row of `registrations`: one write of an artifact's content. Sizes are in bytes."""
+
+    model_name: str
+    model_version: int
+    environment: str
+    gcs_bucket: str
+    gcs_path: str
+    file_size_bytes: int | None
+    upload_timestamp: datetime | None
+    uploader: str | None
+    registered_at: datetime
+    generation: int | None
+    crc32c: str | None
+    md5_hash: str | None
+    metadata: object
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Artifact(Generation):
+    """A row of `artifacts`: the newest generation, and how many there were before it."""
+
+    first_upload_timestamp: datetime
+    overwrites: int
+
+    @property
+    def file_name(self) -> str:
+        """Its name below the version's folder."""
+        return self.gcs_path.split("/", 2)[-1]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelVersion(Row):
+    """
+    A row of `model_versions`: what an environment has of a version.
+
+    `fingerprint` is equal where the files are the same; None where a checksum is missing.
+    `staging_vs_dev` is set in the row of staging alone, `prod_vs_staging` in that of prod.
+    """
+
+    model_name: str
+    model_version: int
+    environment: str
+    files: int
+    total_bytes: int | None
+    first_upload_timestamp: datetime
+    last_upload_timestamp: datetime
+    uploaders: Sequence[str]
+    overwrites: int
+    fingerprint: str | None
+    staging_vs_dev: str | None
+    prod_vs_staging: str | None
+
+    @property
+    def comparison(self) -> Comparison | None:
+        """With the environment before; None in the first."""
+        value = self.staging_vs_dev or self.prod_vs_staging
+        return None if value is None else Comparison(value)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LatestModel(ModelVersion):
+    """A row of `latest_models`: the highest version which an environment has of a model."""
+
+    versions_behind_dev: int
+    versions: int
+    versions_total_bytes: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelVersionFiles(ModelVersion):
+    """A row of `model_versions` with the rows of `artifacts` behind it, by path."""
+
+    artifacts: Sequence[Artifact]
+
+    @classmethod
+    def from_row(cls, row: Mapping[str, Any]) -> Self:
+        """Read the rows within the row as well."""
+        artifacts = [Artifact.from_row(artifact) for artifact in row["artifacts"]]
+        return super(ModelVersionFiles, cls).from_row({**row, "artifacts": artifacts})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Promotion(Row):
+    """A row of `promotions`: when a version first reached each environment, and how it compares."""
+
+    model_name: str
+    model_version: int
+    dev_upload_timestamp: datetime | None
+    staging_upload_timestamp: datetime | None
+    prod_upload_timestamp: datetime | None
+    staging_vs_dev: str | None
+    prod_vs_staging: str | None
+
+
+def to_json(rows: Sequence[Row]) -> str:
+    """
+    Write rows as JSON: a list of objects whose keys are the views' columns.
+
+    INT64 is a number, a TIMESTAMP text in ISO 8601 and UTC, NULL null. All of it is ASCII.
+    """
+    return json.dumps([asdict(row) for row in rows], indent=2, default=datetime.isoformat)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Filter:
+    """Which rows: of these environments, uploaded at `since` or later, at most `limit` of them."""
+
+    environments: Sequence[str] = tuple(Environment)
+    since: datetime = _EVER
+    limit: int | None = None
+
+
+EVERYTHING = Filter()
+
+_LATEST_MODELS = """
+    SELECT *
+    FROM latest_models
+    WHERE environment IN UNNEST(@environments) AND last_upload_timestamp >= @since
+    ORDER BY model_name, STRPOS('dev staging prod', environment)
+"""
+_MODEL_VERSIONS = """
+    SELECT *
+    FROM model_versions
+    WHERE model_name = @model_name
+      AND environment IN UNNEST(@environments)
+      AND last_upload_timestamp >= @since
+    ORDER BY model_version DESC, STRPOS('dev staging prod', environment)
+"""
+_MODEL_VERSION_FILES = """
+    WITH newest AS (
+      SELECT *
+      FROM model_versions
+      WHERE model_name = @model_name
+        AND model_version <= @newest
+        AND environment IN UNNEST(@environments)
+        AND last_upload_timestamp >= @since
+      QUALIFY DENSE_RANK() OVER (ORDER BY model_version DESC) <= @versions
+    ), files AS (
+      SELECT *
+      FROM artifacts
+      WHERE model_name = @model_name
+      QUALIFY ROW_NUMBER() OVER (
+        PARTITION BY model_version, environment ORDER BY gcs_path, gcs_bucket
+      ) <= @files
+    ), listed AS (
+      SELECT
+        model_version,
+        environment,
+        ARRAY_AGG(files ORDER BY gcs_path, gcs_bucket) AS artifacts
+      FROM files
+      GROUP BY model_version, environment
+    )
+    SELECT *
+    FROM newest
+    JOIN listed USING (model_version, environment)
+    ORDER BY model_version DESC, STRPOS('dev staging prod', environment)
+"""
+_PROMOTIONS = """
+    SELECT *
+    FROM promotions
+    WHERE (@model_name IS NULL OR model_name = @model_name)
+      AND (
+        'dev' IN UNNEST(@environments) AND dev_upload_timestamp >= @since
+        OR 'staging' IN UNNEST(@environments) AND staging_upload_timestamp >= @since
+        OR 'prod' IN UNNEST(@environments) AND prod_upload_timestamp >= @since
+      )
+    ORDER BY model_name, model_version DESC
+"""
+_GENERATIONS = """
+    SELECT *
+    FROM registrations
+    WHERE gcs_bucket = @gcs_bucket
+      AND gcs_path = @gcs_path
+      AND model_name = @model_name
+      AND environment IN UNNEST(@environments)
+      AND IFNULL(upload_timestamp, registered_at) >= @since
+    ORDER BY IFNULL(upload_timestamp, registered_at) DESC, generation DESC
+"""
+
+
+class Inventory:
+    """
+    Answers from the views, each with one query.
+
+    Its methods raise `QueryFailed` when BigQuery gives no answer; the message holds the remedy.
+    """
+
+    def __init__(self, client: bigquery.Client, table: str) -> None:
+        """`table` is `<dataset>.<table>` in the client's project; the views are beside it."""
+        self._client = client
+        self._dataset = f"{client.project}.{table.partition('.')[0]}"
+
+    def latest_models(self, wanted: Filter = EVERYTHING) -> list[LatestModel]:
+        """Give the highest version of each model in each environment, by name."""
+        return self._query(LatestModel, _LATEST_MODELS, wanted)
+
+    def model_versions(self, model_name: str, wanted: Filter = EVERYTHING) -> list[ModelVersion]:
+        """Give what each environment has of each version of a model, the highest first."""
+        return self._query(ModelVersion, _MODEL_VERSIONS, wanted, model_name=model_name)
+
+    def model_version_files(
+        self,
+        model_name: str,
+        wanted: Filter = EVERYTHING,
+        *,
+        newest: int = _INT64_MAX,
+        versions: int = _INT64_MAX,
+        files: int = _INT64_MAX,
+    ) -> list[ModelVersionFiles]:
+        """
+        Give the same with the files.
+
+        From the version `newest` downwards, at most so many versions, and files of each.
+        """
+        return self._query(
+            ModelVersionFiles,
+            _MODEL_VERSION_FILES,
+            wanted,
+            model_name=model_name,
+            newest=newest,
+            versions=versions,
+            files=files,
+        )
+
+    def promotions(
+        self, model_name: str | None = None, wanted: Filter = EVERYTHING
+    ) -> list[Promotion]:
+        """Give when each version of a model, or of all, reached each environment."""
+        return self._query(Promotion, _PROMOTIONS, wanted, model_name=model_name)
+
+    def generations(self, bucket: str, name: str, wanted: Filter = EVERYTHING) -> list[Generation]:
+        """
+        Give every generation of an artifact, the newest first.
+
+        Raises:
+            InvalidArtifactPath: An object of this name is no artifact.
+        """
+        model_name = ArtifactPath.parse(name).model_name  # by which the table is clustered
+        return self._query(
+            Generation,
+            _GENERATIONS,
+            wanted,
+            gcs_bucket=bucket,
+            gcs_path=name,
+            model_name=model_name,
+        )
+
+    def _query[T: Row](
+        self, kind: type[T], sql: str, wanted: Filter, **values: str | int | None
+    ) -> list[T]:
+        config = bigquery.QueryJobConfig(
+            default_dataset=self._dataset,
+            query_parameters=[
+                bigquery.ArrayQueryParameter("environments", "STRING", wanted.environments),
+                bigquery.ScalarQueryParameter("since", "TIMESTAMP", wanted.since),
+                *(
+                    bigquery.ScalarQueryParameter(
+                        name, "INT64" if isinstance(value, int) else "STRING", value
+                    )
+                    for name, value in values.items()
+                ),
+            ],
+        )
+        try:
+            rows = self._client.query_and_wait(
+                sql,
+                job_config=config,
+                retry=DEFAULT_RETRY.with_timeout(RETRY_SECONDS),
+                job_retry=DEFAULT_JOB_RETRY.with_timeout(RETRY_SECONDS),
+                api_timeout=ANSWER_SECONDS,
+                wait_timeout=ANSWER_SECONDS,
+                max_results=wanted.limit,
+            )
+            return [kind.from_row(row) for row in rows]
+        except RefreshError as error:
+            raise QueryFailed(f"expected valid credentials, found {error}: {LOG_IN}") from error
+        except Exception as error:
+            # Refused, or out of reach in one of many ways.
+            remedy = "" if reasons(error) else _OUT_OF_REACH
+            found = explain(error, _REMEDIES)
+            raise QueryFailed(f"expected {self._dataset} to answer, {found}{remedy}") from error

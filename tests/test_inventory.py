@@ -1,0 +1,237 @@
+"""Typed reads of the views, on the BigQuery emulator."""
+
+import json
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from google.auth.credentials import Credentials
+from google.auth.exceptions import RefreshError
+from google.cloud import bigquery
+
+from registry import inventory as module
+from registry.bigquery import connect
+from registry.errors import InvalidArtifactPath, NoCredentials, QueryFailed
+from registry.inventory import Comparison, Filter, Inventory, to_json
+from registry.settings import Settings
+from tests import bigquery_server as server
+from tests.conftest import PROJECT, insert, written
+
+
+def at(minute: int) -> datetime:
+    return datetime(2026, 3, 1, 12, minute, tzinfo=UTC)
+
+
+@pytest.fixture(scope="module")
+def inventory(client: bigquery.Client, dataset: str) -> Inventory:
+    """Two models: alpha is promoted and overwritten, beta is in dev alone and has more files."""
+    insert(
+        client,
+        dataset,
+        [
+            written("alpha/v1/m", "dev", 0),
+            written("alpha/v1/m", "staging", 1),
+            written("alpha/v1/m", "prod", 2),
+            written("alpha/v1/m", "prod", 9, crc32c="BBBBBB=="),
+            written("alpha/v2/m", "dev", 3),
+            *(
+                written(f"beta/v{version}/{file}", "dev", 4, metadata='{"minute": 4}')
+                for version in (1, 2, 3)
+                for file in "ba"
+            ),
+        ],
+    )
+    return Inventory(client, f"{dataset}.models")
+
+
+def test_latest_models_come_by_name_in_the_order_of_promotion(inventory: Inventory) -> None:
+    rows = inventory.latest_models()
+
+    assert [(row.model_name, row.environment, row.model_version) for row in rows] == [
+        ("alpha", "dev", 2),
+        ("alpha", "staging", 1),
+        ("alpha", "prod", 1),
+        ("beta", "dev", 3),
+    ]
+    assert [row.comparison for row in rows] == [
+        None,
+        Comparison.IDENTICAL,
+        Comparison.DIFFERENT,
+        None,
+    ]
+    assert rows[2].last_upload_timestamp == at(9)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "expected"),
+    [
+        (Filter(environments=["prod"]), [("alpha", "prod")]),
+        (Filter(since=at(4)), [("alpha", "prod"), ("beta", "dev")]),
+        (Filter(limit=1), [("alpha", "dev")]),
+        (Filter(environments=["dev", "prod"], since=at(4), limit=1), [("alpha", "prod")]),
+    ],
+)
+def test_a_filter_tells_which_rows(
+    inventory: Inventory, wanted: Filter, expected: list[tuple[str, str]]
+) -> None:
+    rows = inventory.latest_models(wanted)
+
+    assert [(row.model_name, row.environment) for row in rows] == expected
+
+
+def test_model_versions_come_the_highest_first(inventory: Inventory) -> None:
+    rows = inventory.model_versions("alpha")
+
+    assert [(row.model_version, row.environment) for row in rows] == [
+        (2, "dev"),
+        (1, "dev"),
+        (1, "staging"),
+        (1, "prod"),
+    ]
+    assert inventory.model_versions("gamma") == []
+
+
+def test_a_version_comes_with_its_files_by_path(inventory: Inventory) -> None:
+    [first, *_] = inventory.model_version_files("beta")
+
+    assert [artifact.file_name for artifact in first.artifacts] == ["a", "b"]
+    assert [artifact.metadata for artifact in first.artifacts] == [{"minute": 4}] * 2
+    assert first.artifacts[0].upload_timestamp == at(4)
+
+
+def test_no_more_versions_and_files_come_than_asked_for(inventory: Inventory) -> None:
+    rows = inventory.model_version_files("beta", newest=2, versions=1, files=1)
+
+    assert [(row.model_version, row.files, len(row.artifacts)) for row in rows] == [(2, 2, 1)]
+
+
+def test_promotions_are_those_that_reached_the_environment_since(inventory: Inventory) -> None:
+    def found(model: str | None, wanted: Filter) -> list[tuple[str, int]]:
+        rows = inventory.promotions(model, wanted)
+        return [(row.model_name, row.model_version) for row in rows]
+
+    beta = [("beta", 3), ("beta", 2), ("beta", 1)]
+    assert found(None, Filter()) == [("alpha", 2), ("alpha", 1), *beta]
+    assert found("alpha", Filter()) == [("alpha", 2), ("alpha", 1)]
+    assert found(None, Filter(environments=["prod"])) == [("alpha", 1)]
+    assert found(None, Filter(environments=["prod"], since=at(3))) == []
+    assert found("alpha", Filter(environments=["staging", "dev"], since=at(2))) == [("alpha", 2)]
+
+
+def test_every_generation_of_an_artifact_comes_the_newest_first(inventory: Inventory) -> None:
+    rows = inventory.generations("ml-models-prod", "alpha/v1/m")
+
+    assert [(row.generation, row.crc32c) for row in rows] == [
+        (1009, "BBBBBB=="),
+        (1002, "AAAAAA=="),
+    ]
+
+
+def test_a_name_that_is_no_artifacts_is_refused(inventory: Inventory) -> None:
+    with pytest.raises(InvalidArtifactPath, match="expected <model>/v<N>/<file>"):
+        inventory.generations("ml-models-prod", "alpha/1.0/m")
+
+
+def test_what_is_asked_for_is_never_read_as_sql(inventory: Inventory) -> None:
+    name = "alpha' OR TRUE -- "
+
+    assert inventory.model_versions(name) == []
+    assert inventory.promotions(name) == []
+    assert inventory.generations(name, f"{name}/v1/{name}") == []
+
+
+def test_as_json_rows_are_typed(inventory: Inventory) -> None:
+    [first, *_] = json.loads(to_json(inventory.model_version_files("beta", Filter(limit=1))))
+
+    assert first["model_version"] == 3
+    assert first["first_upload_timestamp"] == "2026-03-01T12:04:00+00:00"
+    assert first["uploaders"] == ["ada"]
+    assert first["staging_vs_dev"] is None
+    assert first["artifacts"][0]["metadata"] == {"minute": 4}
+
+
+def asked_of(url: str, monkeypatch: pytest.MonkeyPatch, table: str = "d.models") -> Inventory:
+    monkeypatch.setenv("BIGQUERY_EMULATOR_HOST", url)
+    environ = {"GCP_PROJECT_ID": PROJECT, "BIGQUERY_EMULATOR_HOST": url}
+    return Inventory(connect(Settings.from_environ(environ)), table)
+
+
+def test_without_views_the_setup_is_the_remedy(
+    bigquery_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(QueryFailed, match=r"run deploy/setup\.sh") as failure:
+        asked_of(bigquery_url, monkeypatch, "nowhere.models").latest_models()
+
+    assert "soufianesys.nowhere" in str(failure.value)
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        (server.error(403, "accessDenied"), "found Forbidden: .* roles/bigquery.dataViewer"),
+        (server.error(400, "invalidQuery"), r"found BadRequest: .* run deploy/setup\.sh"),
+        (server.bare_error(418), "found .*418.*: see whether this machine reaches BigQuery"),
+    ],
+)
+def test_a_refusal_is_told_with_its_remedy(
+    answer: server.Answer, expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with server.bigquery_server([answer]) as bigquery_server:
+        inventory = asked_of(bigquery_server.url, monkeypatch)
+
+        with pytest.raises(QueryFailed, match=expected):
+            inventory.latest_models()
+
+    assert len(bigquery_server.requests) == 1
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        (server.silent, "found .*Timeout"),
+        (server.bare_error(503), "found ServiceUnavailable"),
+        (server.cut_before_writing, "found ConnectionError"),
+    ],
+)
+def test_a_bigquery_that_is_away_is_told_in_time(
+    answer: server.Answer, expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "ANSWER_SECONDS", 1)
+    monkeypatch.setattr(module, "RETRY_SECONDS", 2)
+    started = time.monotonic()
+    with server.bigquery_server([answer] * 100) as bigquery_server:
+        inventory = asked_of(bigquery_server.url, monkeypatch)
+
+        with pytest.raises(QueryFailed, match=f"{expected}.*: see whether this machine reaches"):
+            inventory.latest_models()
+
+    assert len(bigquery_server.requests) > 1
+    assert time.monotonic() - started < 20
+
+
+class Expired(Credentials):
+    """Credentials whose session has ended."""
+
+    def refresh(self, request: object) -> None:  # noqa: ARG002
+        raise RefreshError("Reauthentication is needed.")  # type: ignore[no-untyped-call]
+
+
+def test_credentials_that_have_expired_are_told_with_the_login() -> None:
+    expired = Expired()  # type: ignore[no-untyped-call] # google-auth types it in part
+    client = bigquery.Client(
+        PROJECT, expired, client_options={"api_endpoint": "http://127.0.0.1:1"}
+    )
+
+    with pytest.raises(QueryFailed, match=r"Reauth.*: run gcloud auth application-default login"):
+        Inventory(client, "d.models").latest_models()
+
+
+def test_a_machine_without_credentials_is_told_of_the_login(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("CLOUDSDK_CONFIG", str(tmp_path))
+    monkeypatch.setenv("NO_GCE_CHECK", "true")
+
+    with pytest.raises(NoCredentials, match="run gcloud auth application-default login"):
+        connect(Settings.from_environ({"GCP_PROJECT_ID": PROJECT}))
