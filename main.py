@@ -1,5 +1,6 @@
 """The entry points which Google calls, and the wiring behind them."""
 
+import functools
 import logging
 import os
 import sys
@@ -7,29 +8,36 @@ import threading
 import time
 from datetime import UTC, datetime
 from http import HTTPStatus
+from typing import TYPE_CHECKING
 
 import functions_framework
 from cloudevents.http import CloudEvent
-from flask import request
-from google.auth.exceptions import DefaultCredentialsError
+from flask import Request, Response, request
 from werkzeug.exceptions import HTTPException, ServiceUnavailable
 
 from registry import log
-from registry.errors import InvalidSettings
+from registry.bigquery import connect
+from registry.errors import InvalidSettings, NoCredentials
 from registry.event import shorten
 from registry.handler import register
 from registry.outcome import Outcome, Result, Severity
 from registry.settings import Settings
 from registry.table import RegistryTable
 
+if TYPE_CHECKING:
+    from registry.page import Page
+
 _WRITING = threading.Lock()
+_STARTING = threading.Lock()
 _NOT_AN_EVENT = {HTTPStatus.BAD_REQUEST, HTTPStatus.UNSUPPORTED_MEDIA_TYPE}
 
 try:
-    _TABLE = RegistryTable.connect(Settings.from_environ(os.environ))
-except (InvalidSettings, DefaultCredentialsError) as error:
+    _SETTINGS = Settings.from_environ(os.environ)
+    _CLIENT = connect(_SETTINGS)
+except (InvalidSettings, NoCredentials) as error:
     sys.exit(f"The function cannot start. {error}")
 
+_TABLE = RegistryTable(_CLIENT, _SETTINGS.table)
 
 # It would log a line of its own when there are more threads than connections to keep.
 logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)
@@ -76,13 +84,38 @@ def answer_unreadable(error: Exception) -> HTTPException | tuple[str, int]:
     return message, HTTPStatus.OK
 
 
+@functions_framework.http
+def inventory(asked: Request) -> Response:
+    """Answer the web page of the inventory: it reads, and changes nothing."""
+    with _STARTING:
+        page = _page()
+    try:
+        return page.respond(asked)
+    except Exception as error:  # noqa: BLE001 - a reader gets an answer, the log the stack
+        _print(log.problem(error))
+        return page.explain(asked, error)
+
+
+@functools.cache
+def _page() -> "Page":
+    """Make the page with the first request, as uploads need none of what it imports."""
+    from registry.inventory import Inventory  # noqa: PLC0415
+    from registry.page import Page  # noqa: PLC0415
+
+    return Page(Inventory(_CLIENT, _SETTINGS.table), clock=lambda: datetime.now(UTC))
+
+
 def _write(outcome: Outcome, started: float) -> None:
+    duration_ms = round((time.monotonic() - started) * 1000)
+    _print(log.line(outcome, duration_ms=duration_ms))
+
+
+def _print(line: str) -> None:
     """
-    Write the line of an event.
+    Print a line to the log.
 
     With LOG_EXECUTION_ID, which Google sets, the framework writes a line and its end one after the
     other: the lock keeps two threads' lines apart.
     """
-    duration_ms = round((time.monotonic() - started) * 1000)
     with _WRITING:
-        print(log.line(outcome, duration_ms=duration_ms), flush=True)  # noqa: T201 - it is the log
+        print(line, flush=True)  # noqa: T201 - it is the log

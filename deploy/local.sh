@@ -1,15 +1,17 @@
 #!/usr/bin/env bash
 #
-# Run the whole system on this machine, without a cloud account: Cloud Storage, BigQuery and the
-# function. Uploads a sample model, prints the row that came of it, and stays up until Ctrl-C.
+# Run the whole system on this machine, without a cloud account: Cloud Storage, BigQuery, the function
+# and the page of the inventory. Uploads a model, prints the row that came of it, and stays up until
+# Ctrl-C.
 #
-# Usage: deploy/local.sh [--once]
+# Usage: deploy/local.sh [--sample] [--once]
 #
-#   --once   end after the row was printed; exit 0 only if it was there
-#   --help   print this
+#   --sample   upload the sample data as well: a dozen models with three months of history
+#   --once     end after the row was printed; exit 0 only if it was there
+#   --help     print this
 #
-# Environment: STORAGE_PORT (9023), BIGQUERY_PORT (9050), FUNCTION_PORT (8080); 0 is any free port.
-# And what deploy/config.sh lists.
+# Environment: STORAGE_PORT (9023), BIGQUERY_PORT (9050), FUNCTION_PORT (8080), INVENTORY_PORT (8081);
+# 0 is any free port. And what deploy/config.sh lists.
 
 set -euo pipefail
 
@@ -20,11 +22,14 @@ source "$root/deploy/config.sh"
 source "$root/deploy/lib.sh"
 
 main() {
-  case "$#:${1-}" in
-    0: | 1:--once) ;;
-    1:--help | 1:-h) lib::usage && exit ;;
-    *) lib::bad_usage "expected --once or nothing, found $*" ;;
-  esac
+  local argument
+  for argument in "$@"; do
+    case $argument in
+      --help | -h) lib::usage && exit ;;
+      --once | --sample) ;;
+      *) lib::bad_usage "expected --sample, --once or nothing, found $argument" ;;
+    esac
+  done
   lib::python_environments "$root"
   exec "$root/.venv/bin/python" "$root/deploy/local/system.py" "$@"
 }

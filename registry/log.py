@@ -30,3 +30,9 @@ def line(outcome: Outcome, *, duration_ms: int) -> str:
     if outcome.error is not None:
         fields["stack_trace"] = "".join(traceback.format_exception(outcome.error))
     return json.dumps(fields)
+
+
+def problem(error: Exception) -> str:
+    """Write an error that is no event's, as Cloud Logging and Error Reporting read it."""
+    stack_trace = "".join(traceback.format_exception(error))
+    return json.dumps({"severity": "ERROR", "message": str(error), "stack_trace": stack_trace})

@@ -4,7 +4,9 @@
 #
 # Usage: tests/run.sh [pytest options]
 #
-# With options, only pytest is run, and with them: tests/run.sh -k artifact
+# With options, only pytest is run, and with them: tests/run.sh -k artifact. One is the project's own:
+#
+#   --pictures   take the README's pictures anew: tests/run.sh -k pictures --pictures
 
 set -euo pipefail
 

@@ -1,141 +1,27 @@
 """The local system, end to end: deploy/local.sh, and the real clients against it."""
 
-import contextlib
 import json
+import operator
 import os
 import re
-import shlex
 import shutil
 import signal
 import socket
 import subprocess
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
-from google.auth.credentials import AnonymousCredentials
-from google.cloud import bigquery
+import requests
 from google.cloud.storage import Client as StorageClient
 
-from tests.conftest import ROOT, free_port, wait_until
+from tests.conftest import ANY_PORTS, PORTS, Local, free_port, local, wait_until
 
-PORTS = ["STORAGE_PORT", "BIGQUERY_PORT", "FUNCTION_PORT"]
-ANY_PORTS = dict.fromkeys(PORTS, "0")
 needs = {
     name: pytest.mark.skipif(not shutil.which(name), reason=f"{name} is not installed")
     for name in ("gcloud", "gsutil", "bq")
 }
-
-
-@pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the project as it would be cloned, in a folder whose name has a space."""
-    copy = tmp_path_factory.mktemp("local") / "model registry"
-    listed = subprocess.run(
-        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],  # noqa: S607
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    for name in filter(None, listed.stdout.split("\0")):
-        (copy / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(ROOT / name, copy / name)
-    return copy
-
-
-@dataclass
-class Local:
-    """A running deploy/local.sh."""
-
-    process: psutil.Popen
-    output: Path
-    parts: list[psutil.Process]
-
-    @property
-    def exports(self) -> dict[str, str]:
-        """Read the environment which it prints, as a shell would."""
-        lines = re.findall(r"^export (.*)$", self.output.read_text(), re.MULTILINE)
-        pairs = [word.partition("=") for line in lines for word in shlex.split(line)]
-        return {key: value for key, _, value in pairs}
-
-    def run(self, *command: object) -> str:
-        """Run a client in this environment; give what it prints."""
-        ended = subprocess.run(
-            [str(word) for word in command],
-            env={**os.environ, **self.exports},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert ended.returncode == 0, ended.stderr
-        return ended.stdout
-
-    def registrations(self, path: str, *, count: int = 1) -> list[Mapping[str, Any]]:
-        """Wait for the rows of an object, the oldest first."""
-        client = bigquery.Client(
-            self.exports["GCP_PROJECT_ID"],
-            AnonymousCredentials(),  # type: ignore[no-untyped-call] # google-auth types it in part
-            client_options={"api_endpoint": self.exports["BIGQUERY_EMULATOR_HOST"]},
-        )
-        config = bigquery.QueryJobConfig(
-            query_parameters=[bigquery.ScalarQueryParameter("path", "STRING", path)]
-        )
-        query = "SELECT * FROM ml_registry.models WHERE gcs_path LIKE @path ORDER BY registered_at"
-        rows: list[Mapping[str, Any]] = []
-
-        def there() -> bool:
-            rows[:] = [dict(row) for row in client.query_and_wait(query, job_config=config)]
-            return len(rows) >= count
-
-        wait_until(there)
-        assert len(rows) == count
-        return rows
-
-
-@contextlib.contextmanager
-def local(project: Path, output: Path, **environ: str) -> Iterator[Local]:
-    """Run deploy/local.sh until the end of the block; no process of it may be left then."""
-    with output.open("w") as log:
-        process = psutil.Popen(
-            [project / "deploy/local.sh"],
-            cwd="/",
-            env={**os.environ, **ANY_PORTS, **environ},
-            stdout=log,
-            stderr=subprocess.STDOUT,
-        )
-    running = Local(process, output, [])
-    try:
-
-        def up() -> bool:
-            assert process.poll() is None, output.read_text()
-            return "Ctrl-C ends it all" in output.read_text()
-
-        wait_until(up, 120)
-        running.parts += process.children(recursive=True)
-        yield running
-    finally:
-        if process.poll() is None:
-            process.terminate()
-            process.wait(30)
-    wait_until(lambda: not any(map(is_alive, running.parts)), 10)
-
-
-def is_alive(process: psutil.Process) -> bool:
-    """Tell a process from one that has ended, and that its parent has not asked about yet."""
-    with contextlib.suppress(psutil.NoSuchProcess):
-        return process.status() != psutil.STATUS_ZOMBIE
-    return False
-
-
-@pytest.fixture(scope="module")
-def system(project: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Local]:
-    """A local system for all the clients."""
-    with local(project, tmp_path_factory.mktemp("output") / "local.log") as running:
-        yield running
 
 
 @pytest.fixture
@@ -146,7 +32,7 @@ def model(tmp_path: Path) -> Path:
     return path
 
 
-def test_it_shows_the_row_of_a_sample(system: Local) -> None:
+def test_it_shows_the_row_of_an_upload(system: Local) -> None:
     [row] = system.registrations("hello-registry/v1/model.pkl")
 
     shown = dict(re.findall(r"^  (\w+) +(.*)$", system.output.read_text(), re.MULTILINE))
@@ -183,7 +69,7 @@ def test_the_python_client_uploads(
 
 @needs["gcloud"]
 def test_gcloud_uploads_overwrites_and_promotes(system: Local, model: Path) -> None:
-    path = "titanic-survival/v1/model.pkl"
+    path = "gcloud/v1/model.pkl"
     metadata = "--custom-metadata=uploader=me,git_sha=8d1f2ab"
     for _ in range(2):
         system.run("gcloud", "storage", "cp", model, f"gs://ml-models-dev/{path}", metadata)
@@ -332,8 +218,8 @@ def test_a_taken_port_is_told_with_who_has_it(project: Path, name: str) -> None:
 @pytest.mark.parametrize(
     ("arguments", "environ", "status", "told"),
     [
-        (["--twice"], {}, 2, "expected --once or nothing, found --twice"),
-        (["--once", "--once"], {}, 2, "expected --once or nothing"),
+        (["--twice"], {}, 2, "expected --sample, --once or nothing, found --twice"),
+        (["--once", "dev"], {}, 2, "expected --sample, --once or nothing, found dev"),
         (["--once"], {"STORAGE_PORT": "many"}, 1, "expected a port from 0 to 65535, found 'many'"),
         (["--once"], {"FUNCTION_PORT": "65536"}, 1, "expected a port from 0 to 65535"),
         (["--once"], {"REGISTRY_TABLE": "models"}, 1, "expected <dataset>.<table>"),
@@ -353,3 +239,43 @@ def test_what_cannot_be_done_is_told(
     assert status == ended.returncode
     assert told in ended.stderr
     assert "Traceback" not in ended.stderr
+
+
+def test_the_sample_data_have_a_past_and_one_version_in_prod_that_differs(system: Local) -> None:
+    rows = json.loads(system.run(system.python, "-m", "registry", "promotions"))
+
+    different = [row for row in rows if row["prod_vs_staging"] == "different"]
+    assert [(row["model_name"], row["model_version"]) for row in different] == [
+        ("fraud-detection", 3)
+    ]
+    assert len({row["model_name"] for row in rows}) >= 12
+    assert {row["prod_vs_staging"] for row in rows} == {"identical", "different", "skipped", None}
+    oldest = min(row["dev_upload_timestamp"] or "later" for row in rows)
+    assert datetime.fromisoformat(oldest) < datetime.now(UTC) - timedelta(days=90)
+
+
+@needs["bq"]
+def test_sql_the_command_line_and_the_page_say_the_same(system: Local) -> None:
+    sql = "SELECT model_name, environment, model_version, fingerprint, prod_vs_staging"
+    sql += " FROM ml_registry.latest_models"
+    by_sql = json.loads(
+        system.run("bq", "query", "-n", "1000", "--format=json", "--use_legacy_sql=false", sql)
+    )
+    by_command = json.loads(system.run(system.python, "-m", "registry", "models"))
+
+    def by_page() -> object:
+        return requests.get(f"{system.inventory}?format=json", timeout=60).json()
+
+    wait_until(lambda: by_page() == by_command, 30)  # the page remembers for some seconds
+    key = operator.itemgetter("model_name", "environment")
+    assert sorted(by_sql, key=key) == [
+        {name: str(row[name]) if name == "model_version" else row[name] for name in by_sql[0]}
+        for row in sorted(by_command, key=key)
+    ]
+
+
+def test_the_command_line_and_the_page_say_the_same_of_a_model(system: Local) -> None:
+    by_command = system.run(system.python, "-m", "registry", "show", "fraud-detection", "--files")
+    by_page = requests.get(f"{system.inventory}models/fraud-detection?format=json", timeout=60)
+
+    assert json.loads(by_command) == by_page.json()

@@ -1,12 +1,13 @@
 """The README tells of what is there."""
 
+import json
 import re
 import subprocess
 
 import pytest
 
 from registry.outcome import Result
-from tests.conftest import ROOT
+from tests.conftest import ROOT, Local
 
 README = (ROOT / "README.md").read_text()
 COMMANDS = re.findall(r"^\$ (.*)$", README, re.MULTILINE)
@@ -18,7 +19,7 @@ SCRIPTS = {path.name: path.read_text() for path in (ROOT / "deploy").glob("*.sh"
 
 def table(heading: str) -> list[list[str]]:
     """Read the rows of the table below a heading."""
-    [section] = re.findall(rf"^## {heading}\n(.*?)^## ", README, re.DOTALL | re.MULTILINE)
+    [section] = re.findall(rf"^##+ {heading}\n(.*?)^##", README, re.DOTALL | re.MULTILINE)
     rows = [line.strip("| ").split(" | ") for line in section.splitlines() if line[:1] == "|"]
     return [[cell.strip("` ") for cell in row] for row in rows[2:]]
 
@@ -83,3 +84,34 @@ def test_the_outcomes_are_those_that_are_logged() -> None:
     [sentence] = re.findall(r"its `outcome`\s+is ([^.]*)\.", README)
 
     assert re.findall(r"`(\w+)`", sentence) == [*Result]
+
+
+SQL = re.findall(r"^```sql\n(.*?)^```$", README, re.DOTALL | re.MULTILINE)
+ASKED = [line for line in COMMANDS if "-m registry" in line]
+
+
+@pytest.mark.parametrize("sql", SQL)
+def test_the_questions_in_sql_have_answers_in_the_sample_data(sql: str, system: Local) -> None:
+    assert list(system.bigquery.query_and_wait(sql))
+
+
+@pytest.mark.parametrize("command", ASKED)
+def test_the_questions_to_the_command_line_have_answers(command: str, system: Local) -> None:
+    model = "titanic-survival"  # where the README has uploaded one
+
+    assert json.loads(system.run("bash", "-c", command)) or model in command
+
+
+def test_there_are_questions() -> None:
+    assert (len(SQL) >= 6, len(ASKED) >= 6) == (True, True)
+
+
+def test_the_views_have_the_columns_that_are_told(system: Local) -> None:
+    columns = {"table": [name for name, _, _ in table("Columns")]}
+    for view, _, told in table("The views"):
+        those = re.match(r"those of (?:the |`)(\w+)`?", told)
+        more = re.findall(r"\w+", told[those.end() :] if those else told)
+        columns[view] = [*(columns[those[1]] if those else []), *more]
+        there = system.bigquery.get_table(f"ml_registry.{view}").schema
+        assert [field.name for field in there] == columns[view], view
+    assert len(columns) == 6

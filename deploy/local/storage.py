@@ -119,6 +119,7 @@ class Storage(library.Storage):  # type: ignore[misc]
         self.completed: dict[str | None, Resource] = {}
         self._finalized = finalized
         self._generation = 0
+        self.asked_generation = 0
 
     def create_file(
         self,
@@ -132,15 +133,16 @@ class Storage(library.Storage):  # type: ignore[misc]
         if file_name in {None, "", ".", ".."} or re.search(r"[\r\n]", file_name):
             raise BadRequest(f"Invalid object name: {file_name!r}")
         self._generation = max(self._generation + 1, time.time_ns() // 1000)
-        created = timestamp(self._generation)
+        generation = self.asked_generation or self._generation
+        created = timestamp(generation)
         path = f"b/{bucket_name}/o/{quote(file_name, safe='')}"
         address = file_obj["mediaLink"].partition("/download/")[0]
-        media = f"{path}?generation={self._generation}&alt=media"
+        media = f"{path}?generation={generation}&alt=media"
         file_obj |= {
-            "id": f"{bucket_name}/{file_name}/{self._generation}",
+            "id": f"{bucket_name}/{file_name}/{generation}",
             "selfLink": f"{address}/storage/v1/{path}",
             "mediaLink": f"{address}/download/storage/v1/{media}",
-            "generation": str(self._generation),
+            "generation": str(generation),
             "metageneration": "1",
             "size": str(len(content)),
             "timeCreated": created,
@@ -412,6 +414,8 @@ def answered(handler: Handler) -> Handler:
             body = request.data  # not under the lock: a slow upload holds up no other
             with storage.lock:
                 request.check(body, storage)
+                # Cloud Storage knows no such header: with it the sample has a past.
+                storage.asked_generation = int(request.get_header("x-generation", 0))
                 handler(request, response, storage)
         except tuple(STATUSES) as error:
             message = str(error)

@@ -33,6 +33,7 @@ from urllib.request import getproxies
 
 import psutil
 import requests
+import sample
 from google.auth.credentials import AnonymousCredentials
 from google.cloud import bigquery
 from google.cloud.storage import Client as StorageClient
@@ -41,16 +42,23 @@ ROOT = Path(__file__).resolve().parents[2]
 LOCAL = ROOT / ".local"
 LAST_PORT = 65535
 HOST = "127.0.0.1"
-DEFAULT_PORTS = {"STORAGE_PORT": 9023, "BIGQUERY_PORT": 9050, "FUNCTION_PORT": 8080}
+DEFAULT_PORTS = {
+    "STORAGE_PORT": 9023,
+    "BIGQUERY_PORT": 9050,
+    "FUNCTION_PORT": 8080,
+    "INVENTORY_PORT": 8081,
+}
 ENVIRONMENTS = ["dev", "staging", "prod"]
-SAMPLE = "hello-registry/v1/model.pkl"
+# Each is made of those before it.
+VIEWS = ["registrations", "artifacts", "model_versions", "promotions", "latest_models"]
+FIRST = "hello-registry/v1/model.pkl"
 START_SECONDS = 60
 ROW_SECONDS = 30
 STOP_SECONDS = 10
 
 
 class System:
-    """The three parts, where they listen, and where they keep what they write."""
+    """The parts, where they listen, and where they keep what they write."""
 
     def __init__(self, ports: dict[str, int], project: str, buckets: list[str], table: str) -> None:
         """`table` is `<dataset>.<table>`."""
@@ -60,6 +68,7 @@ class System:
         self.storage_url = f"http://{HOST}:{ports['STORAGE_PORT']}"
         self.bigquery_url = f"http://{HOST}:{ports['BIGQUERY_PORT']}"
         self.function_url = f"http://{HOST}:{ports['FUNCTION_PORT']}"
+        self.inventory_url = f"http://{HOST}:{ports['INVENTORY_PORT']}"
         self.ports = ports
         # Always the same for the same port, so that a second terminal's exports go on to hold.
         self.state = LOCAL / "state" / str(ports["STORAGE_PORT"])
@@ -70,6 +79,7 @@ class System:
         return {
             "GCP_PROJECT_ID": self.project,
             "GOOGLE_CLOUD_PROJECT": self.project,
+            "REGISTRY_TABLE": f"{self.dataset}.{self.table}",
             "STORAGE_EMULATOR_HOST": self.storage_url,
             "BIGQUERY_EMULATOR_HOST": self.bigquery_url,
             "CLOUDSDK_CORE_PROJECT": self.project,
@@ -125,17 +135,23 @@ class System:
             [argument for bucket in self.buckets for argument in ("--bucket", bucket)],
             quiet=False,  # says which event could not be delivered
         )
-        self._start(
-            "function",
-            [ROOT / ".venv/bin/functions-framework", "--target", "register_model"],
-            ["--source", ROOT / "main.py", "--host", HOST, "--port", self.ports["FUNCTION_PORT"]],
-            quiet=False,
-        )
+        for name, target, port in (
+            ("function", "register_model", "FUNCTION_PORT"),
+            ("inventory", "inventory", "INVENTORY_PORT"),
+        ):
+            self._start(
+                name,
+                [ROOT / ".venv/bin/functions-framework", "--target", target],
+                ["--source", ROOT / "main.py", "--host", HOST, "--port", self.ports[port]],
+                quiet=False,
+            )
         datasets = f"{self.bigquery_url}/bigquery/v2/projects/{self.project}/datasets"
         self._wait_until_it_answers("BigQuery", datasets, HTTPStatus.OK)
         self._wait_until_it_answers("Cloud Storage", self.storage_url, HTTPStatus.OK)
         # It takes nothing but POST, and that would be an event.
         self._wait_until_it_answers("function", self.function_url, HTTPStatus.METHOD_NOT_ALLOWED)
+        # It would ask for the views, which are not there yet.
+        self._wait_until_it_answers("inventory", f"{self.inventory_url}/-", HTTPStatus.NOT_FOUND)
 
     def _start(self, name: str, *arguments: list[object], quiet: bool = True) -> None:
         """Start a part; what it says goes to the terminal, or to a file when it says too much."""
@@ -176,7 +192,7 @@ class System:
         client = self.bigquery()
         client.create_dataset(self.dataset, exists_ok=True)
         folder = ROOT / "deploy/bigquery"
-        for path in [folder / "models.sql", *sorted((folder / "views").glob("*.sql"))]:
+        for path in [folder / "models.sql", *(folder / f"views/{name}.sql" for name in VIEWS)]:
             client.query_and_wait(
                 string.Template(path.read_text()).substitute(
                     project=self.project, dataset=self.dataset, table=self.table
@@ -191,31 +207,46 @@ class System:
             client_options={"api_endpoint": self.bigquery_url},
         )
 
-    def register_sample(self) -> tuple[dict[str, object], float]:
-        """Upload a sample, and wait for its row; give it, and the seconds it took to come."""
+    def register_first(self) -> tuple[dict[str, object], float]:
+        """Upload an artifact, and wait for its row; give it, and the seconds it took to come."""
         client = StorageClient(
             self.project,
             AnonymousCredentials(),  # type: ignore[no-untyped-call] # google-auth types it in part
             client_options={"api_endpoint": self.storage_url},
         )
-        sample = client.bucket(self.buckets[0]).blob(SAMPLE)
-        sample.metadata = {"uploader": getpass.getuser(), "framework": "none"}
-        sample.upload_from_string(b"not really a model\n")
+        first = client.bucket(self.buckets[0]).blob(FIRST)
+        first.metadata = {"uploader": getpass.getuser(), "framework": "none"}
+        first.upload_from_string(b"not really a model\n")
         uploaded = time.monotonic()
-        query = f"SELECT * FROM `{self.dataset}.registrations` WHERE gcs_path = '{SAMPLE}'"  # noqa: S608 - all our own
-        while not (rows := list(self.bigquery().query_and_wait(query))):
+        [row] = self._wait_for_rows("gcs_path = @value", FIRST)
+        return row, time.monotonic() - uploaded
+
+    def register_sample(self) -> int:
+        """Upload the sample data, and wait for their rows; give their number."""
+        count = sample.upload(self.storage_url, self.project, self.buckets)
+        self._wait_for_rows("gcs_path <> @value", FIRST, count=count)
+        return count
+
+    def _wait_for_rows(self, which: str, value: str, count: int = 1) -> list[dict[str, object]]:
+        query = f"SELECT * FROM `{self.dataset}.registrations` WHERE {which}"  # noqa: S608 - all our own
+        config = bigquery.QueryJobConfig(
+            query_parameters=[bigquery.ScalarQueryParameter("value", "STRING", value)]
+        )
+        deadline = time.monotonic() + ROW_SECONDS
+        while len(rows := list(self.bigquery().query_and_wait(query, job_config=config))) < count:
             self.check()
-            if time.monotonic() > uploaded + ROW_SECONDS:
-                fail(f"expected a row of {SAMPLE} within {ROW_SECONDS} s of its upload, found none")
+            if time.monotonic() > deadline:
+                fail(f"expected {count} rows within {ROW_SECONDS} s, found {len(rows)}")
             time.sleep(0.05)
-        return dict(rows[0]), time.monotonic() - uploaded
+        return [dict(row) for row in rows]
 
 
 def main() -> None:
     """Start, show, stay."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--once", action="store_true")
-    once = parser.parse_args().once
+    parser.add_argument("--sample", action="store_true")
+    options = parser.parse_args()
     for number in SIGNALS:
         signal.signal(number, interrupt)
     # A proxy between this machine and itself would be of no use.
@@ -224,14 +255,17 @@ def main() -> None:
     prefix, table = os.environ["BUCKET_PREFIX"], os.environ["REGISTRY_TABLE"]
     buckets = [f"{prefix}-{environment}" for environment in ENVIRONMENTS]
     system = System(choose_ports(), os.environ["GCP_PROJECT_ID"], buckets, table)
-    print("Starting Cloud Storage, BigQuery and the function", flush=True)
+    print("Starting Cloud Storage, BigQuery, the function and the page", flush=True)
     with system.running():
         system.create_table()
-        row, seconds = system.register_sample()
-        print(f"\nUploaded gs://{buckets[0]}/{SAMPLE}; its row, {seconds:.1f} s later:\n")
+        row, seconds = system.register_first()
+        print(f"\nUploaded gs://{buckets[0]}/{FIRST}; its row, {seconds:.1f} s later:\n")
         for column, value in row.items():
             print(f"  {column:<17} {json.dumps(value) if column == 'metadata' else value}")
-        if not once:
+        if options.sample:
+            print("\nUploading the sample data", flush=True)
+            print(f"{system.register_sample()} registrations came of it")
+        if not options.once:
             stay_up(system)
 
 
@@ -241,9 +275,13 @@ def stay_up(system: System) -> None:
     bucket = system.buckets[0]
     table = f"{system.project}.{system.dataset}.{system.table}"
     text = f"""
-Cloud Storage {system.storage_url}, BigQuery {system.bigquery_url}, function {system.function_url}
+Inventory     {system.inventory_url}/
+Function      {system.function_url}
+Cloud Storage {system.storage_url}
+BigQuery      {system.bigquery_url}
 
-In another terminal, so that gcloud storage, gsutil, bq and Python clients talk to it:
+In another terminal, so that gcloud storage, gsutil, bq, Python clients and the command line
+talk to it:
 
 {exports}
 
@@ -251,6 +289,7 @@ Then, for example:
 
 gcloud storage cp model.pkl gs://{bucket}/titanic-survival/v1/model.pkl
 bq query --use_legacy_sql=false 'SELECT * FROM `{table}` ORDER BY registered_at DESC LIMIT 5'
+.venv/bin/python -m registry models
 
 Ctrl-C ends it all. What the function logs comes below.
 """  # noqa: S608 - a query for a person to run

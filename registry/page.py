@@ -1,0 +1,308 @@
+"""The web page: what the views answer, for reading. It changes nothing."""
+
+import base64
+import functools
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from http import HTTPStatus
+from itertools import groupby
+from pathlib import Path
+from threading import Condition
+from typing import Any, NamedTuple
+from urllib.parse import quote
+
+import humanize
+from cachetools import TTLCache, cached
+from flask import Request, Response
+from jinja2 import Environment as Templates
+from jinja2 import FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from registry.errors import QueryFailed
+from registry.inventory import (
+    Comparison,
+    Inventory,
+    LatestModel,
+    ModelVersionFiles,
+    Row,
+    to_json,
+)
+from registry.settings import Environment
+from registry.timeline import Timeline
+
+CACHE_SECONDS = 10
+CACHED_ANSWERS = 50
+MODELS = 200  # on an overview
+VERSIONS = 50  # on a model's page
+FILES = 100  # of a version in an environment
+
+_TEMPLATES = Path(__file__).with_name("templates")
+_STYLE = (_TEMPLATES / "style.css").read_text()
+_STYLE_HASH = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
+_HEADERS = {
+    # There are no scripts, and nothing comes from elsewhere.
+    "Content-Security-Policy": f"default-src 'none'; style-src 'sha256-{_STYLE_HASH}';"
+    " form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+    "Cache-Control": f"private, max-age={CACHE_SECONDS}",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+}
+_INT64_MAX = 2**63 - 1
+_CONSOLE = "https://console.cloud.google.com/storage/browser/_details"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Model:
+    """A line of the overview: the latest version in each environment that has one."""
+
+    name: str
+    latest: dict[str, LatestModel]
+
+    @property
+    def last_upload(self) -> datetime:
+        """When any of them was last uploaded to."""
+        return max(row.last_upload_timestamp for row in self.latest.values())
+
+    @property
+    def total_bytes(self) -> int:
+        """The size of all versions in all environments."""
+        return sum(row.versions_total_bytes or 0 for row in self.latest.values())
+
+    @property
+    def differs(self) -> bool:
+        """Whether what is in prod is not what was in staging."""
+        prod = self.latest.get(Environment.PROD)
+        return prod is not None and prod.comparison == Comparison.DIFFERENT
+
+    def uploaded(self, environment: str) -> datetime | None:
+        """When the latest version there was last uploaded to."""
+        row = self.latest.get(environment)
+        return None if row is None else row.last_upload_timestamp
+
+    def mentions(self, text: str) -> bool:
+        """Whether its name or one of its uploaders holds a text, in whatever case."""
+        people = (who for row in self.latest.values() for who in row.uploaders)
+        return any(text.casefold() in word.casefold() for word in (self.name, *people))
+
+
+_SORTS: dict[str, Callable[[Model], Any]] = {
+    "model": lambda model: model.name.casefold(),
+    "dev": lambda model: model.uploaded("dev"),
+    "staging": lambda model: model.uploaded("staging"),
+    "prod": lambda model: model.uploaded("prod"),
+    "uploaded": lambda model: model.last_upload,
+    "size": lambda model: model.total_bytes,
+}
+
+
+class Total(NamedTuple):
+    """What an environment has in all."""
+
+    environment: str
+    models: int
+    versions: int
+    total_bytes: int
+
+
+class Page:
+    """
+    Answers requests from an inventory, each with one query at most.
+
+    An answer of BigQuery's, or its failure, is kept for some seconds, so that many readers cost no
+    more than one.
+    """
+
+    def __init__(self, inventory: Inventory, clock: Callable[[], datetime]) -> None:
+        """`clock` gives the time in UTC."""
+        self._clock = clock
+        self._latest_models = _kept(inventory.latest_models)
+        self._model_version_files = _kept(inventory.model_version_files)
+        self._templates = Templates(
+            loader=FileSystemLoader(_TEMPLATES),
+            autoescape=True,
+            undefined=StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+        )
+        self._templates.filters |= {
+            "ago": lambda time: f"{humanize.naturaldelta(clock() - time)} ago",
+            "size": lambda size: "-" if size is None else humanize.naturalsize(size),
+            "part": lambda text: quote(text, safe=""),
+            "path": quote,
+        }
+        self._templates.globals |= {"style": Markup(_STYLE), "environments": list(Environment)}  # noqa: S704 - our own file
+
+    def respond(self, request: Request) -> Response:
+        """
+        Answer `/`, the overview, and `/models/<name>`, each as HTML or as JSON.
+
+        Raises:
+            QueryFailed: BigQuery gave no answer.
+        """
+        if request.method not in {"GET", "HEAD"}:
+            text = "Expected GET: this page is for reading only."
+            return self._message(request, HTTPStatus.METHOD_NOT_ALLOWED, text, Allow="GET, HEAD")
+        if request.args.get("format", "html") not in {"html", "json"}:
+            text = "Expected format=html or format=json."
+            return self._message(request, HTTPStatus.BAD_REQUEST, text)
+        if request.path == "/":
+            return self._overview(request)
+        if request.path.startswith("/models/"):
+            return self._model(request, request.path.removeprefix("/models/"))
+        return self._message(request, HTTPStatus.NOT_FOUND, "There is no such page.")
+
+    def explain(self, request: Request, error: Exception) -> Response:
+        """Tell a reader that there is no answer, and what to do about it."""
+        if isinstance(error, QueryFailed):
+            status, text = HTTPStatus.SERVICE_UNAVAILABLE, str(error)
+        else:
+            status, text = HTTPStatus.INTERNAL_SERVER_ERROR, "The log says what is wrong."
+        return self._message(request, status, text, Retry_After=CACHE_SECONDS)
+
+    def _overview(self, request: Request) -> Response:
+        rows = self._latest_models()
+        models = [
+            Model(name=name, latest={row.environment: row for row in same})
+            for name, same in groupby(rows, key=lambda row: row.model_name)
+        ]
+        search, sort = request.args.get("q", "").strip(), request.args.get("sort", "")
+        found = _sorted([model for model in models if model.mentions(search)], sort)
+        if _wants_json(request):
+            return _json([row for model in found for row in model.latest.values()])
+        page = max(1, request.args.get("page", 1, type=int))
+        return self._html(
+            request,
+            "overview.html",
+            models=found[(page - 1) * MODELS : page * MODELS],
+            found=len(found),
+            page=page,
+            pages=-(-len(found) // MODELS),
+            search=search,
+            sort=sort,
+            odd=[model for model in models if model.differs],
+            totals=_totals(rows),
+            registered=len(models),
+        )
+
+    def _model(self, request: Request, name: str) -> Response:
+        newest = request.args.get("newest", _INT64_MAX, type=int)
+        rows = self._model_version_files(name, newest=newest, versions=VERSIONS + 1, files=FILES)
+        numbers = list(dict.fromkeys(row.model_version for row in rows))
+        shown = [row for row in rows if row.model_version in numbers[:VERSIONS]]
+        if not shown:
+            text = f"Expected versions of {name!r}, found none that are registered."
+            return self._message(request, HTTPStatus.NOT_FOUND, text)
+        if _wants_json(request):
+            return _json(shown)
+        return self._html(
+            request,
+            "model.html",
+            name=name,
+            rows=[(row, _odd_files(row, shown)) for row in shown],
+            older=numbers[VERSIONS:],
+            timeline=Timeline.of(shown),
+            console=_CONSOLE,
+        )
+
+    def _html(self, request: Request, template: str, **values: object) -> Response:
+        text = self._templates.get_template(template).render(
+            now=self._clock(),
+            # Relative, as a proxy may serve the page below a path of its own.
+            home="../" * (request.path.count("/") - 1) or "./",
+            query=request.args.to_dict(),
+            **values,
+        )
+        return _response(text, "text/html")
+
+    def _message(
+        self, request: Request, status: HTTPStatus, text: str, **headers: object
+    ) -> Response:
+        if _wants_json(request):
+            response = _response(json.dumps({"error": text}), "application/json")
+        else:
+            response = self._html(request, "message.html", title=status.phrase, text=text)
+        response.status_code = status
+        response.headers["Cache-Control"] = "no-store"
+        for name, value in headers.items():
+            response.headers[name.replace("_", "-")] = str(value)
+        return response
+
+
+def _wants_json(request: Request) -> bool:
+    return request.args.get("format") == "json"
+
+
+def _kept[**P, T](ask: Callable[P, T]) -> Callable[P, T]:
+    """Keep the answers to a question, and its failures, for some seconds; ask once at a time."""
+
+    @cached(TTLCache(CACHED_ANSWERS, CACHE_SECONDS), condition=Condition())
+    def answer(*args: P.args, **kwargs: P.kwargs) -> T | QueryFailed:
+        try:
+            return ask(*args, **kwargs)
+        except QueryFailed as error:
+            return error
+
+    @functools.wraps(ask)
+    def kept(*args: P.args, **kwargs: P.kwargs) -> T:
+        found = answer(*args, **kwargs)
+        if isinstance(found, QueryFailed):
+            raise QueryFailed(str(found))
+        return found
+
+    return kept
+
+
+def _response(text: str, kind: str) -> Response:
+    return Response(text, headers=_HEADERS, content_type=f"{kind}; charset=utf-8")
+
+
+def _json(rows: Sequence[Row]) -> Response:
+    return _response(to_json(rows), "application/json")
+
+
+def _sorted(models: list[Model], sort: str) -> list[Model]:
+    """Sort by a column, downwards with a dash before its name; what has no value comes last."""
+    key = _SORTS.get(sort.removeprefix("-"))
+    if key is None:
+        return models
+    with_value = [model for model in models if key(model) is not None]
+    without = [model for model in models if key(model) is None]
+    return sorted(with_value, key=key, reverse=sort.startswith("-")) + without
+
+
+def _totals(rows: Sequence[LatestModel]) -> list[Total]:
+    by_environment = {
+        where.value: [row for row in rows if row.environment == where] for where in Environment
+    }
+    return [
+        Total(
+            environment=where,
+            models=len(there),
+            versions=sum(row.versions for row in there),
+            total_bytes=sum(row.versions_total_bytes or 0 for row in there),
+        )
+        for where, there in by_environment.items()
+    ]
+
+
+def _odd_files(row: ModelVersionFiles, rows: Sequence[ModelVersionFiles]) -> set[str]:
+    """Name the files which the environment before does not have like this."""
+    if row.comparison != Comparison.DIFFERENT:
+        return set()
+    before = Environment.DEV if row.environment == Environment.STAGING else Environment.STAGING
+    [there] = [
+        other
+        for other in rows
+        if (other.model_version, other.environment) == (row.model_version, before)
+    ]
+    if len(there.artifacts) < there.files:
+        return set()  # what is not listed cannot be compared
+    same = {(file.file_name, file.crc32c, file.file_size_bytes) for file in there.artifacts}
+    return {
+        file.gcs_path
+        for file in row.artifacts
+        if (file.file_name, file.crc32c, file.file_size_bytes) not in same
+    }

@@ -1,0 +1,97 @@
+"""The picture of a model's versions over time: where its dots, lines and labels are."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from itertools import groupby, pairwise
+
+from registry.inventory import ModelVersion
+from registry.settings import Environment
+
+WIDTH = 960
+LEFT = 80
+RIGHT = 40
+TOP = 30
+LANE_HEIGHT = 60
+CHARACTER_WIDTH = 8
+TICKS = 5
+_LANES = {where.value: TOP + row * LANE_HEIGHT for row, where in enumerate(Environment)}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dot:
+    """A version in an environment; without a label where that of another is in its way."""
+
+    x: int
+    y: int
+    label: str
+    version: ModelVersion
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timeline:
+    """
+    What is drawn, in the picture's own units.
+
+    Lanes are names at heights, lines lead from a dot to that of the same version in the next
+    environment, ticks are times at a distance from the left.
+    """
+
+    width: int
+    height: int
+    lanes: Sequence[tuple[str, int]]
+    dots: Sequence[Dot]
+    lines: Sequence[tuple[Dot, Dot]]
+    ticks: Sequence[tuple[str, int]]
+
+    @classmethod
+    def of(cls, versions: Sequence[ModelVersion]) -> "Timeline":
+        """Lay out one version or more, each at the time when it first reached its environment."""
+        in_time = sorted(versions, key=lambda version: version.first_upload_timestamp)
+        begin = in_time[0].first_upload_timestamp
+        span = max(in_time[-1].first_upload_timestamp - begin, timedelta(seconds=1))
+
+        dots = []
+        taken = dict.fromkeys(_LANES, 0)  # up to where labels are, in each lane
+        for version in in_time:
+            lane, label = version.environment, f"v{version.model_version}"
+            x = LEFT + round(
+                (version.first_upload_timestamp - begin) / span * (WIDTH - LEFT - RIGHT)
+            )
+            half = len(label) * CHARACTER_WIDTH // 2
+            if x - half < taken[lane]:
+                label = ""
+            else:
+                taken[lane] = x + half
+            dots.append(Dot(x=x, y=_LANES[lane], label=label, version=version))
+
+        return cls(
+            width=WIDTH,
+            height=TOP + len(_LANES) * LANE_HEIGHT,
+            lanes=list(_LANES.items()),
+            dots=dots,
+            lines=_lines(dots),
+            ticks=[
+                (
+                    _when(begin + span * tick / (TICKS - 1), span),
+                    LEFT + (WIDTH - LEFT - RIGHT) * tick // (TICKS - 1),
+                )
+                for tick in range(TICKS)
+            ],
+        )
+
+
+def _lines(dots: Sequence[Dot]) -> list[tuple[Dot, Dot]]:
+    by_version = sorted(dots, key=lambda dot: (dot.version.model_version, dot.y))
+    return [
+        line
+        for _, same in groupby(by_version, key=lambda dot: dot.version.model_version)
+        for line in pairwise(same)
+    ]
+
+
+def _when(time: datetime, span: timedelta) -> str:
+    """Write a time as finely as the span asks for."""
+    if span < timedelta(minutes=TICKS):
+        return f"{time:%H:%M:%S}"
+    return f"{time:%b %d %H:%M}" if span < timedelta(days=TICKS) else f"{time:%Y-%m-%d}"

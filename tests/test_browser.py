@@ -1,0 +1,288 @@
+"""The page in a real browser, Chromium, on the local system with its sample data."""
+
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from google.auth.credentials import AnonymousCredentials
+from google.cloud.storage import Client as StorageClient
+from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
+
+from tests.conftest import ROOT, Local, wait_until
+
+HOSTILE = "<img src=x onerror=alert(1)>"
+NAMES = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"]
+INSTALL = [
+    ["apt-get", "update", "--quiet"],
+    ["apt-get", "install", "--yes", "--no-install-recommends", "chromium", "fonts-dejavu-core"],
+]
+README = (ROOT / "README.md").read_text()
+
+
+def chromium() -> str | None:
+    """Find the browser."""
+    return next(filter(None, map(shutil.which, NAMES)), None)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """Chromium, from Debian's packages where there is none."""
+    if chromium() is None and shutil.which("apt-get") and os.geteuid() == 0:
+        environ = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+        for command in INSTALL:
+            subprocess.run(command, env=environ, stdout=subprocess.DEVNULL, check=False)
+    executable = chromium()
+    if executable is None:
+        pytest.skip("there is no Chromium, and apt-get could not install it")
+    with sync_playwright() as playwright:
+        started = playwright.chromium.launch(
+            executable_path=executable,
+            args=["--no-sandbox"] if os.geteuid() == 0 else [],
+        )
+        yield started
+        started.close()
+
+
+class Visit:
+    """A tab of the browser, and what went wrong in it."""
+
+    def __init__(self, page: Page) -> None:
+        self.page = page
+        self.problems: list[str] = []
+        page.on("console", lambda message: self.problems.append(message.text))
+        page.on("pageerror", lambda error: self.problems.append(str(error)))
+        page.on("dialog", lambda dialog: self.problems.append(dialog.message))
+        page.on("requestfailed", lambda request: self.problems.append(request.url))
+
+    @property
+    def models(self) -> list[str]:
+        """The models of the overview, from above."""
+        return self.page.locator(".models tbody th").all_inner_texts()
+
+
+@pytest.fixture
+def visit(browser: Browser, system: Local, request: pytest.FixtureRequest) -> Iterator[Visit]:
+    """A tab with the overview; `indirect` parameters are those of the tab."""
+    context = browser.new_context(base_url=system.inventory, **getattr(request, "param", {}))
+    visit = Visit(context.new_page())
+    visit.page.goto("")
+    yield visit
+    context.close()
+    assert visit.problems == []
+
+
+def test_searching_leaves_the_models_that_fit(visit: Visit) -> None:
+    search = visit.page.get_by_label("Model or uploader")
+
+    search.fill("FRAUD")
+    search.press("Enter")
+
+    expect(visit.page.get_by_text(re.compile("1 of [0-9]+ models for"))).to_be_visible()
+    assert visit.models == ["fraud-detection"]
+    expect(visit.page.get_by_label("Model or uploader")).to_have_value("FRAUD")
+    visit.page.get_by_role("link", name="all", exact=True).click()
+    assert len(visit.models) > 10
+
+
+def test_a_click_on_a_column_sorts_by_it_and_another_one_the_other_way(visit: Visit) -> None:
+    by_name = sorted(visit.models, key=str.casefold)
+
+    visit.page.get_by_role("link", name="Model", exact=True).click()
+    assert visit.models == by_name
+    visit.page.get_by_role("link", name="Model", exact=True).click()
+    assert visit.models == by_name[::-1]
+    visit.page.get_by_role("link", name="prod", exact=True).click()
+    assert visit.models[0] == "fraud-detection"
+    expect(visit.page.locator("th[aria-sort=descending]")).to_have_text("prod")
+
+
+def test_the_odd_one_stands_out_at_first_sight(visit: Visit) -> None:
+    def background(locator: Locator) -> str:
+        return str(locator.evaluate("element => getComputedStyle(element).backgroundColor"))
+
+    expect(visit.page.get_by_role("alert")).to_be_in_viewport()
+    expect(visit.page.get_by_role("alert")).to_contain_text("fraud-detection v3")
+    rows = visit.page.locator(".models tbody tr").all()
+    colours = {row.locator("th").inner_text(): background(row) for row in rows}
+    assert [name for name, colour in colours.items() if colour != colours["churn"]] == [
+        "fraud-detection"
+    ]
+
+
+def test_a_model_has_its_picture_its_versions_and_their_files(visit: Visit) -> None:
+    visit.page.get_by_role("link", name="image-tagger").click()
+
+    expect(visit.page.get_by_role("heading", name="image-tagger")).to_be_visible()
+    picture = visit.page.get_by_role("img", name=re.compile("Versions over time"))
+    expect(picture).to_be_visible()
+    assert picture.locator("circle").count() == 5
+    assert picture.locator("circle").first.bounding_box() is not None
+    file = visit.page.get_by_role("link", name="variables/variables.index").first
+    expect(file).to_be_hidden()
+    visit.page.get_by_text("3 files").first.click()
+    expect(file).to_be_visible()
+    href = file.get_attribute("href") or ""
+    assert href.startswith("https://console.cloud.google.com/storage/browser/_details/ml-models-")
+    visit.page.get_by_role("link", name="Model registry").click()
+    expect(visit.page.get_by_role("heading", name="Models")).to_be_visible()
+
+
+def test_a_file_that_differs_is_shown_without_a_click(visit: Visit) -> None:
+    visit.page.get_by_role("alert").get_by_role("link").click()
+
+    expect(visit.page.locator("details[open] tr.odd")).to_have_count(1)
+    expect(visit.page.locator("details[open] tr.odd")).to_contain_text("model.pkl")
+
+
+def test_all_can_be_done_with_the_keyboard(visit: Visit) -> None:
+    keyboard = visit.page.keyboard
+
+    def focused() -> str:
+        return str(visit.page.evaluate("document.activeElement.textContent.trim()"))
+
+    def tab_to(text: str) -> None:
+        for _ in range(60):
+            keyboard.press("Tab")
+            if text in focused():
+                return
+        raise AssertionError(text)
+
+    tab_to("Search")
+    keyboard.press("Shift+Tab")
+    keyboard.type("tagger")
+    keyboard.press("Enter")
+    visit.page.wait_for_url("**q=tagger**")
+    tab_to("image-tagger")
+    outline = visit.page.evaluate("getComputedStyle(document.activeElement).outlineStyle")
+    assert outline == "solid"
+    keyboard.press("Enter")
+    visit.page.wait_for_url("**/models/image-tagger")
+    tab_to("3 files")
+    keyboard.press("Enter")
+    expect(visit.page.locator("details[open]")).to_have_count(1)
+
+
+def test_a_model_whose_name_is_markup_is_text(visit: Visit, system: Local) -> None:
+    exports = system.exports
+    bucket = StorageClient(
+        exports["GCP_PROJECT_ID"],
+        AnonymousCredentials(),  # type: ignore[no-untyped-call] # google-auth types it in part
+        client_options={"api_endpoint": exports["STORAGE_EMULATOR_HOST"]},
+    ).bucket("ml-models-dev")
+    artifact = bucket.blob(f"{HOSTILE}/v1/{HOSTILE}.pkl")
+    artifact.metadata = {"uploader": HOSTILE, HOSTILE: HOSTILE}
+    artifact.upload_from_string("x")
+
+    def is_there() -> bool:
+        visit.page.goto("?q=onerror")
+        return visit.models == [HOSTILE]
+
+    wait_until(is_there)
+    visit.page.get_by_role("link", name=HOSTILE).click()
+    visit.page.get_by_text("1 file").click()
+
+    expect(visit.page.get_by_role("heading", name=HOSTILE)).to_be_visible()
+    expect(visit.page.get_by_role("link", name=f"{HOSTILE}.pkl")).to_be_visible()
+    assert visit.page.locator("img").count() == 0
+
+
+# The lightness of a colour, and the contrast of two, as WCAG 2 defines them.
+CONTRASTS = """
+() => {
+  const light = colour => {
+    const [r, g, b] = colour.match(/[0-9.]+/g).map(Number)
+      .map(c => c / 255).map(c => c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4);
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+  };
+  const behind = element => {
+    for (let at = element; at; at = at.parentElement) {
+      const colour = getComputedStyle(at).backgroundColor;
+      if (!colour.startsWith("rgba(0, 0, 0, 0")) return colour;
+    }
+    return "rgb(255, 255, 255)";
+  };
+  return [...document.querySelectorAll("body *")]
+    .filter(element => [...element.childNodes].some(node => node.nodeType == 3 && node.data.trim()))
+    .filter(element => !element.closest("svg, style"))
+    .map(element => {
+      const [a, b] = [light(getComputedStyle(element).color), light(behind(element))];
+      return [element.outerHTML, (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05)];
+    });
+}
+"""
+
+
+@pytest.mark.parametrize(
+    ("visit", "dark"),
+    [({"color_scheme": "light"}, False), ({"color_scheme": "dark"}, True)],
+    indirect=["visit"],
+)
+def test_it_can_be_read_in_light_and_dark(visit: Visit, *, dark: bool) -> None:
+    for path in ("", "models/fraud-detection", "models/sentiment"):
+        visit.page.goto(path)
+
+        [red, *_] = re.findall(
+            "[0-9]+", visit.page.evaluate("getComputedStyle(document.body).backgroundColor")
+        )
+        assert (int(red) < 128) == dark
+        contrasts = visit.page.evaluate(CONTRASTS)
+        assert len(contrasts) > 20
+        assert [(text, ratio) for text, ratio in contrasts if ratio < 4.5] == []
+
+
+@pytest.mark.parametrize("visit", [{"viewport": {"width": 360, "height": 740}}], indirect=True)
+def test_it_fits_on_a_telephone(visit: Visit) -> None:
+    for path in ("", "models/fraud-detection", "models/image-tagger"):
+        visit.page.goto(path)
+
+        assert visit.page.evaluate("document.documentElement.scrollWidth") == 360
+    visit.page.goto("")
+    cell = visit.page.locator(".models tr.odd td[data-label=prod]")
+    box = cell.bounding_box()
+    assert box is not None
+    assert box["width"] < 360
+    expect(cell).to_contain_text("differs from staging")
+
+
+def test_nothing_comes_from_elsewhere(browser: Browser, system: Local) -> None:
+    context = browser.new_context()
+    page = context.new_page()
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    for path in ("", "models/fraud-detection"):
+        page.goto(f"{system.inventory}{path}")
+    context.close()
+
+    assert asked == [system.inventory, f"{system.inventory}models/fraud-detection"]
+
+
+def test_the_pictures_of_the_readme_are_taken(
+    browser: Browser, system: Local, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    """With --pictures they replace those that are there: on a fresh system, by this test alone."""
+    folder = ROOT / "tests/pictures" if request.config.getoption("--pictures") else tmp_path
+    context = browser.new_context(
+        base_url=system.inventory, viewport={"width": 1120, "height": 700}, color_scheme="light"
+    )
+    page = context.new_page()
+
+    page.goto("")
+    page.screenshot(path=folder / "overview.png")
+    page.locator(".models tr.odd").screenshot(path=folder / "odd.png")
+    page.goto("?q=demand")
+    page.locator(".models tbody tr").screenshot(path=folder / "behind.png")
+    page.goto("?sort=-prod")
+    box = page.locator(".models").bounding_box()
+    assert box is not None
+    page.screenshot(path=folder / "recent.png", clip={**box, "height": 270}, full_page=True)
+    page.goto("models/fraud-detection")
+    page.locator(".timeline").screenshot(path=folder / "timeline.png")
+    page.locator(".versions tbody.odd").screenshot(path=folder / "files.png")
+    context.close()
+
+    for name in re.findall(r"tests/pictures/([\w.-]+)", README):
+        assert (folder / name).read_bytes().startswith(b"\x89PNG")

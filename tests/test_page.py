@@ -1,0 +1,387 @@
+"""The web page: over the framework's HTTP application, with the BigQuery emulator behind it."""
+
+import json
+import re
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from html import escape, unescape
+from urllib.parse import unquote
+
+import functions_framework
+import pytest
+from flask.testing import FlaskClient
+from google.cloud import bigquery
+from werkzeug.test import TestResponse
+
+from registry import page
+from registry.inventory import Inventory, to_json
+from tests import bigquery_server as server
+from tests.conftest import PROJECT, ROOT, insert, wait_until, written
+
+Open = Callable[..., FlaskClient]
+HOSTILE = "<img src=x onerror=alert(1)>"
+
+
+@pytest.fixture(scope="module")
+def registered(client: bigquery.Client, dataset: str) -> str:
+    """Some models in a table; gives the table's name."""
+    metadata = json.dumps({"git_commit": "8d1f2ab", "<b>": {"x": 1}})
+    insert(
+        client,
+        dataset,
+        [
+            written("fraud/v1/model.pkl", "dev", 0, metadata=metadata),
+            written("fraud/v1/same.txt", "dev", 0),
+            written("fraud/v1/model.pkl", "staging", 1),
+            written("fraud/v1/same.txt", "staging", 1),
+            written("fraud/v1/model.pkl", "prod", 2),
+            written("fraud/v1/same.txt", "prod", 2),
+            written("fraud/v1/model.pkl", "prod", 9, crc32c="BBBBBB==", uploader="eve"),
+            written("fraud/v2/model.pkl", "dev", 8, file_size_bytes=5_000_000),
+            written("old/v1/model.pkl", "dev", 3, crc32c=None, generation=None, uploader=None),
+            written("old/v1/model.pkl", "staging", 4, file_size_bytes=None),
+            written("Rash/v1/model.pkl", "prod", 5, upload_timestamp=None, metadata='"text"'),
+            written(f"{HOSTILE}/v1/{HOSTILE}", "dev", 6, uploader=HOSTILE),
+            written("50% off?#/v1/a b#?.pkl", "dev", 7),
+        ],
+    )
+    return f"{dataset}.models"
+
+
+@pytest.fixture
+def opened(monkeypatch: pytest.MonkeyPatch) -> Open:
+    """Start the page, with nothing in its cache, on a BigQuery; gives a client of it."""
+
+    def start(bigquery_url: str, table: str = "d.models") -> FlaskClient:
+        monkeypatch.setenv("GCP_PROJECT_ID", PROJECT)
+        monkeypatch.setenv("REGISTRY_TABLE", table)
+        monkeypatch.setenv("BIGQUERY_EMULATOR_HOST", bigquery_url)
+        app = functions_framework.create_app("inventory", str(ROOT / "main.py"))  # type: ignore[no-untyped-call]
+        http: FlaskClient = app.test_client()
+        return http
+
+    return start
+
+
+@pytest.fixture
+def http(opened: Open, bigquery_url: str, registered: str) -> FlaskClient:
+    """A client of the page, with some models."""
+    return opened(bigquery_url, registered)
+
+
+def text_of(response: TestResponse) -> str:
+    """Give what a reader sees, roughly."""
+    assert response.status_code == 200, response.text
+    body = re.sub(r"<style>.*?</style>", "", response.text, flags=re.DOTALL)
+    return " ".join(unescape(re.sub(r"<[^>]*>", " ", body)).split())
+
+
+def names(response: TestResponse) -> list[str]:
+    """Give the models of an overview, from above."""
+    return [
+        unescape(name) for name in re.findall(r'<th scope="row"><a [^>]*>(.*?)</a>', response.text)
+    ]
+
+
+def test_the_overview_shows_each_model_in_each_environment(http: FlaskClient) -> None:
+    response = http.get("/")
+    text = text_of(response)
+
+    assert len(names(response)) == 5
+    assert re.search(r"fraud v2 5.0 MB .{,20} ago by ada v1 20 Bytes 1 behind dev .* ago", text)
+    assert re.search(r"v1 20 Bytes 1 behind dev .{,20} ago by ada, eve differs from staging", text)
+    assert "same as dev? no checksum" in text
+    assert "never was in staging" in text
+    assert "dev 4 models, 5 versions" in text
+
+
+def test_what_differs_in_prod_stands_out(http: FlaskClient) -> None:
+    response = http.get("/")
+
+    [alert] = re.findall(r'<p class="alert".*?</p>', response.text, re.DOTALL)
+    assert 'href="models/fraud"' in alert
+    assert "fraud v1" in alert
+    [odd] = re.findall(r'<tr class="odd">(.*?)</tr>', response.text, re.DOTALL)
+    assert "fraud" in odd
+
+
+def test_as_json_the_overview_is_the_view(
+    http: FlaskClient, client: bigquery.Client, registered: str
+) -> None:
+    rows = Inventory(client, registered).latest_models()
+
+    response = http.get("/?format=json")
+
+    assert response.content_type == "application/json; charset=utf-8"
+    assert response.text == to_json(rows)
+    assert {row["model_name"] for row in http.get("/?format=json&q=fraud").json or []} == {"fraud"}
+
+
+OFF = "50% off?#"
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ("q=", [OFF, HOSTILE, "Rash", "fraud", "old"]),
+        ("q=FRAUD", ["fraud"]),
+        ("q=eve", ["fraud"]),  # an uploader
+        ("q=nobody", []),
+        ("q=%3Cimg+", [HOSTILE]),
+        ("sort=model", [OFF, HOSTILE, "fraud", "old", "Rash"]),
+        ("sort=-model", ["Rash", "old", "fraud", HOSTILE, OFF]),
+        ("sort=-dev", ["fraud", OFF, HOSTILE, "old", "Rash"]),  # the last is not there
+        ("sort=staging", ["fraud", "old", OFF, HOSTILE, "Rash"]),
+        ("sort=-prod&q=ada", ["fraud", "Rash", OFF, "old"]),
+        ("sort=-uploaded", ["fraud", OFF, HOSTILE, "old", "Rash"]),
+        ("sort=size", [OFF, HOSTILE, "Rash", "old", "fraud"]),
+        ("sort=nonsense", [OFF, HOSTILE, "Rash", "fraud", "old"]),
+        ("page=2", []),
+        ("page=nonsense", [OFF, HOSTILE, "Rash", "fraud", "old"]),
+        ("page=-7", [OFF, HOSTILE, "Rash", "fraud", "old"]),
+    ],
+)
+def test_models_are_found_and_sorted(http: FlaskClient, query: str, expected: list[str]) -> None:
+    assert names(http.get(f"/?{query}")) == expected
+
+
+def test_a_long_overview_has_pages(
+    opened: Open, bigquery_url: str, registered: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(page, "MODELS", 2)
+    http = opened(bigquery_url, registered)
+
+    pages = [http.get(f"/?sort=model&page={number}") for number in (1, 2, 3)]
+
+    assert [len(names(response)) for response in pages] == [2, 2, 1]
+    assert "page 1 of 3" in text_of(pages[0])
+    assert 'href="?q=&amp;sort=model&amp;page=2"' in pages[0].text
+    assert 'rel="next"' not in pages[2].text
+
+
+def test_the_column_that_is_sorted_by_says_so_and_leads_to_the_opposite(http: FlaskClient) -> None:
+    up, down = http.get("/?sort=model&q=a").text, http.get("/?sort=-model").text
+
+    assert 'aria-sort="ascending"><a href="?q=a&amp;sort=-model">Model' in up
+    assert 'aria-sort="descending"><a href="?q=&amp;sort=model">Model' in down
+    assert '<a href="?q=a&amp;sort=-prod">prod' in up
+
+
+def test_a_model_shows_its_versions_and_their_files(http: FlaskClient) -> None:
+    response = http.get("/models/fraud")
+    text = text_of(response)
+
+    assert re.search(r"v2 dev .{,20} ago .{,20} ago 5.0 MB ada 0 1 file", text)
+    assert re.search(r"v1 prod .* ago 20 Bytes ada, eve 1 differs from staging 2 files", text)
+    assert re.search(r"model.pkl 10 Bytes BBBBBB== .{,20} ago eve 2 -", text)
+    assert "git_commit 8d1f2ab" in text
+    console = "https://console.cloud.google.com/storage/browser/_details"
+    assert f'href="{console}/ml-models-prod/fraud/v1/model.pkl"' in response.text
+    assert response.text.count("<details open>") == 1
+
+
+def test_only_the_file_that_differs_is_marked(http: FlaskClient) -> None:
+    odd = re.findall(r'<tr class="odd">.*?</a>', http.get("/models/fraud").text, re.DOTALL)
+
+    assert ["model.pkl" in row for row in odd] == [True]
+
+
+def test_a_model_has_a_timeline(http: FlaskClient) -> None:
+    [picture] = re.findall(r"<svg .*?</svg>", http.get("/models/fraud").text, re.DOTALL)
+
+    assert picture.count("<circle") == 4
+    assert '<line class="promotion different"' in picture
+    assert "v1 in prod, 2026-03-01 12:02:00 UTC: different" in picture
+    assert 'role="img"' in picture
+
+
+def test_as_json_a_model_is_its_versions_with_their_files(
+    http: FlaskClient, client: bigquery.Client, registered: str
+) -> None:
+    rows = Inventory(client, registered).model_version_files("fraud")
+
+    assert http.get("/models/fraud?format=json").text == to_json(rows)
+
+
+def test_of_many_versions_and_files_the_newest_and_the_first_are_shown(
+    opened: Open, bigquery_url: str, registered: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(page, "VERSIONS", 1)
+    monkeypatch.setattr(page, "FILES", 1)
+    http = opened(bigquery_url, registered)
+
+    newest, older = http.get("/models/fraud"), http.get("/models/fraud?newest=1")
+
+    assert "v2 dev" in text_of(newest)
+    assert "v1 dev" not in text_of(newest)
+    assert 'href="?newest=1"' in newest.text
+    assert "2 files, the first 1 of them" in text_of(older)
+    assert "python -m registry show fraud --files" in text_of(older)
+    assert "Older versions" not in older.text
+    assert '<tr class="odd">' not in older.text  # as not all is listed
+    assert http.get("/models/fraud?newest=0").status_code == 404
+
+
+@pytest.mark.parametrize("name", [HOSTILE, OFF])
+def test_every_name_leads_to_its_model_and_is_text(http: FlaskClient, name: str) -> None:
+    overview = http.get("/").text
+    links = [unescape(link) for link in re.findall(r'<th scope="row"><a href="(.*?)"', overview)]
+    [link] = [link for link in links if unquote(link) == f"models/{name}"]
+
+    response = http.get(f"/{link}")
+
+    assert response.status_code == 200
+    assert f"<h1>{escape(name)}</h1>" in response.text
+    for text in (overview, response.text):
+        assert "<img" not in text
+
+
+def test_metadata_is_text_whatever_it_holds(http: FlaskClient) -> None:
+    assert "&lt;b&gt;" in http.get("/models/fraud").text
+    assert "<b>" not in http.get("/models/fraud").text
+    assert text_of(http.get("/models/Rash")).count(" text ") == 1
+
+
+@pytest.mark.parametrize("path", ["/", "/models/fraud", "/models/nobody"])
+def test_nothing_is_run_or_loaded_from_elsewhere(http: FlaskClient, path: str) -> None:
+    response = http.get(path)
+
+    policy = response.headers["Content-Security-Policy"]
+    assert policy.startswith("default-src 'none'; style-src 'sha256-")
+    assert not {"unsafe", "http", "*", "script"} & set(re.findall(r"\w+|\*", policy))
+    assert response.headers["X-Content-Type-Options"] == "nosniff"
+    assert response.headers["Referrer-Policy"] == "no-referrer"
+    assert "<script" not in response.text
+    assert not re.search(r"\s(on\w+|style|src)=", response.text.replace(escape(HOSTILE), ""))
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("GET", "/models/nobody", 404),
+        ("GET", "/models/", 404),
+        ("GET", "/nothing", 404),
+        ("GET", "/models/fraud/v1", 404),
+        ("GET", "/models/fraud?newest=x", 200),
+        ("GET", "/?format=xml", 400),
+        ("POST", "/", 405),
+        ("DELETE", "/models/fraud", 405),
+        ("HEAD", "/", 200),
+    ],
+)
+def test_what_cannot_be_answered_says_why(
+    http: FlaskClient, method: str, path: str, status: int
+) -> None:
+    response = http.open(path, method=method)
+
+    assert response.status_code == status
+    assert response.content_type == "text/html; charset=utf-8"
+    if status != 200:
+        assert re.search("<p>(Expected|There is no)", response.text)
+        assert response.headers["Cache-Control"] == "no-store"
+        assert ("Allow" in response.headers) == (status == 405)
+
+
+def test_an_error_is_json_for_whoever_asks_for_it(http: FlaskClient) -> None:
+    answer = http.get("/models/nobody?format=json")
+
+    assert answer.status_code == 404
+    assert answer.json == {
+        "error": "Expected versions of 'nobody', found none that are registered."
+    }
+
+
+@pytest.mark.parametrize(
+    ("path", "home"), [("/", "./"), ("/models/fraud", "../"), ("/a/b/c", "../../")]
+)
+def test_links_hold_below_any_path(http: FlaskClient, path: str, home: str) -> None:
+    response = http.get(path)
+
+    assert f'<a href="{home}">Model registry</a>' in response.text
+    assert not re.search(r'href="/', response.text)
+
+
+EMPTY = {
+    "jobComplete": True,
+    "jobReference": {"projectId": PROJECT, "jobId": "job"},
+    "schema": {"fields": []},
+    "totalRows": "0",
+    "rows": [],
+}
+
+
+def empty(handler: server.Handler, _: server.Request) -> None:
+    """Answer a query as BigQuery does when nothing fits."""
+    handler.answer(200, EMPTY)
+
+
+def test_an_empty_registry_explains_how_to_begin(opened: Open) -> None:
+    with server.bigquery_server([empty]) as bigquery_server:
+        text = text_of(opened(bigquery_server.url).get("/"))
+
+    assert "No model is registered yet" in text
+    assert "gcloud storage cp model.pkl gs://ml-models-dev/titanic-survival/v1/model.pkl" in text
+
+
+def test_many_readers_at_once_cost_one_query(opened: Open) -> None:
+    with server.bigquery_server([server.late(0.3, empty)] + [empty] * 50) as bigquery_server:
+        http = opened(bigquery_server.url)
+
+        def read(_: int) -> int:
+            return http.application.test_client().get("/").status_code
+
+        with ThreadPoolExecutor(10) as readers:
+            assert set(readers.map(read, range(20))) == {200}
+        assert len(bigquery_server.requests) == 1
+
+        http.get("/models/a")
+        http.get("/models/a?format=json")
+        http.get("/models/b")
+        assert len(bigquery_server.requests) == 3
+
+
+def test_after_some_seconds_it_asks_again(opened: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(page, "CACHE_SECONDS", 0.2)
+    with server.bigquery_server([empty] * 50) as bigquery_server:
+        http = opened(bigquery_server.url)
+
+        def asked_again() -> bool:
+            http.get("/")
+            return len(bigquery_server.requests) > 1
+
+        wait_until(asked_again)
+
+
+def test_a_bigquery_that_is_away_is_a_page_with_status_503_and_a_line_in_the_log(
+    opened: Open, capsys: pytest.CaptureFixture[str]
+) -> None:
+    answers = [server.error(403, "accessDenied", "<No>")] * 10
+    with server.bigquery_server(answers) as bigquery_server:
+        http = opened(bigquery_server.url)
+
+        responses = [http.get("/"), http.get("/"), http.get("/?format=json")]
+
+        assert len(bigquery_server.requests) == 1  # the failure, too, is kept for some seconds
+    for response in responses:
+        assert response.status_code == 503
+        assert "roles/bigquery.dataViewer" in response.text
+        assert response.headers["Retry-After"] == "10"
+        assert "Traceback" not in response.text
+    assert "&lt;No&gt;" in responses[0].text
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [line["severity"] for line in lines] == ["ERROR"] * 3
+    assert "roles/bigquery.dataViewer" in lines[0]["message"]
+    assert "QueryFailed" in lines[0]["stack_trace"]
+
+
+def test_a_fault_of_the_pages_own_is_told_in_the_log_alone(
+    opened: Open, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(*_: object) -> None:
+        raise ZeroDivisionError("secret")
+
+    monkeypatch.setattr(page.Page, "respond", fail)
+    response = opened("http://127.0.0.1:1").get("/")
+
+    assert (response.status_code, "secret" in response.text) == (500, False)
+    assert "ZeroDivisionError: secret" in json.loads(capsys.readouterr().out)["stack_trace"]
