@@ -8,7 +8,7 @@ from registry.errors import FolderMarker, InvalidArtifactPath, UploadPart
 
 LAYOUT = "<model>/v<N>/<file>"
 
-_INT64_MAX = 2**63 - 1
+INT64_MAX = 2**63 - 1
 _ARTIFACT = re.compile(
     r"(?P<model_name>[^/]+)/v0*(?P<digits>[0-9]+)/(?P<file_name>.+)",
     re.DOTALL,
@@ -51,8 +51,8 @@ class ArtifactPath:
         match = _ARTIFACT.fullmatch(name)
         if match is None:
             raise InvalidArtifactPath(_explain(name, "upload it below a model and a version"))
-        if len(match["digits"]) > len(str(_INT64_MAX)) or int(match["digits"]) > _INT64_MAX:
-            raise InvalidArtifactPath(_explain(name, f"N is at most {_INT64_MAX}"))
+        if len(match["digits"]) > len(str(INT64_MAX)) or int(match["digits"]) > INT64_MAX:
+            raise InvalidArtifactPath(_explain(name, f"N is at most {INT64_MAX}"))
         return cls(
             model_name=match["model_name"],
             model_version=int(match["digits"]),

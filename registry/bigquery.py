@@ -10,6 +10,7 @@ from google.cloud import bigquery
 from registry.errors import NoCredentials
 from registry.settings import Settings
 
+_SHOWN_CHARACTERS = 500
 LOG_IN = "run gcloud auth application-default login"
 
 
@@ -23,8 +24,8 @@ def connect(settings: Settings) -> bigquery.Client:
     credentials = AnonymousCredentials() if settings.emulated else None  # type: ignore[no-untyped-call] # google-auth types this class in part
     try:
         return bigquery.Client(project=settings.project, credentials=credentials)
-    except DefaultCredentialsError as error:
-        raise NoCredentials(f"expected Google credentials, found none: {LOG_IN}") from error
+    except (DefaultCredentialsError, OSError) as error:
+        raise NoCredentials(f"expected Google credentials, found: {error}: {LOG_IN}") from error
 
 
 def reasons(error: BaseException | None) -> list[str]:
@@ -37,5 +38,8 @@ def explain(error: Exception, remedies: Mapping[str, str]) -> str:
     cause: BaseException | None = error
     while isinstance(cause, RetryError):
         cause = cause.cause
-    found = f"found {type(cause).__name__}: {cause}"
+    text = str(cause)
+    if len(text) > _SHOWN_CHARACTERS:  # a whole web page, from a proxy on the way
+        text = f"{text[:_SHOWN_CHARACTERS]}…"
+    found = f"found {type(cause).__name__}: {text}"
     return ": ".join([found, *(remedies[name] for name in reasons(cause) if name in remedies)])

@@ -13,12 +13,13 @@ from typing import Any
 
 import click
 import humanize
+from rich.cells import cell_len
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from registry.bigquery import connect
-from registry.errors import RegistryError
+from registry.errors import InvalidSettings, RegistryError
 from registry.inventory import (
     Artifact,
     Comparison,
@@ -36,6 +37,10 @@ from registry.settings import DEFAULT_TABLE, Environment, Settings
 
 NOT_FOUND = 1
 FAILED = 2
+INTERRUPTED = 130
+UNREAD = 141
+
+FOLDED_WIDTH = 12
 
 _PERIODS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 _STYLES = {
@@ -58,8 +63,15 @@ class _Commands(click.Group):
     def invoke(self, ctx: click.Context) -> object:
         try:
             return super().invoke(ctx)
+        except InvalidSettings as error:
+            raise _Failure(f"{error}: see --project and --table") from error
         except RegistryError as error:
             raise _Failure(" ".join(str(error).split())) from error
+        except KeyboardInterrupt:
+            ctx.exit(INTERRUPTED)
+        except BrokenPipeError:  # whoever read what it printed has gone
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            ctx.exit(UNREAD)
 
 
 class _Since(click.ParamType[datetime]):
@@ -75,7 +87,7 @@ class _Since(click.ParamType[datetime]):
                 ago = timedelta(**{_PERIODS[period[2]]: int(period[1])})
                 return datetime.now(UTC) - ago
             time = datetime.fromisoformat(value)
-            return time if time.tzinfo else time.replace(tzinfo=UTC)
+            return (time if time.tzinfo else time.replace(tzinfo=UTC)).astimezone(UTC)
         except (ValueError, OverflowError):
             self.fail(
                 f"expected a date, a time in ISO 8601, or a period such as 90m, 12h, 7d, 2w,"
@@ -83,6 +95,19 @@ class _Since(click.ParamType[datetime]):
                 param,
                 ctx,
             )
+
+
+class _Name(click.ParamType[str]):
+    """Text, as every name of an object is."""
+
+    name = "text"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            self.fail(f"expected text in UTF-8, found {value!r}", param, ctx)
+        return value
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,12 +128,15 @@ class _Question:
             writer.writerow(columns)
             writer.writerows([_csv(getattr(row, name)) for name in columns] for row in rows)
         elif rows:
-            console = Console(highlight=False)
+            drawn, console = table(), Console(highlight=False)
+            # Lines of a file have no end; on a narrow terminal they break, and nothing is left out.
             if not console.is_terminal:
-                console.width = 10_000  # lines of a file have no end
-            console.print(table())
+                console.width = 10_000
+            console.width = max(console.width, drawn.min_width or 0)
+            console.print(drawn)
         else:
             click.echo("Nothing of that kind is registered.", err=True)
+        sys.stdout.flush()
 
     def expect(self, rows: Sequence[Row], name: str) -> None:
         """End, after the answer, if what was named is not there."""
@@ -123,6 +151,8 @@ class _Question:
 def _csv(value: object) -> object:
     if isinstance(value, datetime):
         return value.isoformat()
+    if isinstance(value, str) and sys.stdout.isatty():
+        return _printable(value)
     return json.dumps(value) if isinstance(value, list | dict) else value
 
 
@@ -154,10 +184,21 @@ def _comparison(value: str | None) -> Text:
     return Text(value, _STYLES[Comparison(value)]) if value else Text("-")
 
 
-def _table(*columns: str, rows: Iterable[Sequence[Text]]) -> Table:
-    table = Table(*columns, header_style="bold")
+def _table(*columns: str, rows: Iterable[Sequence[Text]], folded: Sequence[str] = ()) -> Table:
+    """Make a table whose columns keep their width, but for the folded ones."""
+    table = Table(
+        *(Column(name, no_wrap=name not in folded, overflow="fold") for name in columns),
+        header_style="bold",
+    )
+    widths = [len(name) for name in columns]
     for row in rows:
         table.add_row(*row)
+        longest = [max(map(cell_len, cell.plain.splitlines()), default=0) for cell in row]
+        widths = [max(pair) for pair in zip(widths, longest, strict=True)]
+    table.min_width = 1 + sum(
+        3 + (min(width, FOLDED_WIDTH) if name in folded else width)
+        for name, width in zip(columns, widths, strict=True)
+    )
     return table
 
 
@@ -168,6 +209,7 @@ def _matrix(rows: Sequence[LatestModel], environments: Sequence[str], limit: int
     table = _table(
         "model",
         *environments,
+        folded=["model"],
         rows=(
             [_text(name, "bold"), *(_cell(latest.get((name, where))) for where in environments)]
             for name in names
@@ -187,24 +229,16 @@ def _cell(latest: LatestModel | None) -> Text:
     who = ", ".join(latest.uploaders) or "unknown"
     cell.append(f"\n{_ago(latest.last_upload_timestamp)}, {_printable(who)}", "not bold")
     if latest.comparison:
-        before = "dev" if latest.staging_vs_dev else "staging"
-        cell.append("\n").append(_sentence(latest.comparison, before))
+        different = latest.comparison == Comparison.DIFFERENT
+        verdict = latest.verdict.upper() if different else latest.verdict
+        cell.append(f"\n{verdict}", f"not bold {_STYLES[latest.comparison]}")
     return cell
-
-
-def _sentence(comparison: Comparison, before: str) -> Text:
-    sentence = {
-        Comparison.IDENTICAL: f"same as {before}",
-        Comparison.DIFFERENT: f"DIFFERS from {before}",
-        Comparison.UNKNOWN: f"same as {before}? no checksum",
-        Comparison.SKIPPED: f"never was in {before}",
-    }
-    return Text(sentence[comparison], f"not bold {_STYLES[comparison]}")
 
 
 def _versions(rows: Sequence[ModelVersion]) -> Table:
     return _table(
         *("version", "environment", "uploaded", "size", "files", "by", "overwrites", "as before"),
+        folded=["by"],
         rows=(
             [
                 Text(f"v{row.model_version}", "bold"),
@@ -224,6 +258,7 @@ def _versions(rows: Sequence[ModelVersion]) -> Table:
 def _files(rows: Sequence[Artifact]) -> Table:
     return _table(
         *("version", "environment", "file", "size", "crc32c", "uploaded", "by", "overwrites"),
+        folded=["file", "by"],
         rows=(
             [
                 Text(f"v{row.model_version}", "bold"),
@@ -243,6 +278,7 @@ def _files(rows: Sequence[Artifact]) -> Table:
 def _promotions(rows: Sequence[Promotion]) -> Table:
     return _table(
         *("model", "version", "dev", "staging", "vs dev", "prod", "vs staging"),
+        folded=["model"],
         rows=(
             [
                 _text(row.model_name, "bold"),
@@ -261,6 +297,7 @@ def _promotions(rows: Sequence[Promotion]) -> Table:
 def _generations(rows: Sequence[Generation]) -> Table:
     return _table(
         *("generation", "uploaded", "registered", "size", "crc32c", "by", "metadata"),
+        folded=["by", "metadata"],
         rows=(
             [
                 Text("-" if row.generation is None else str(row.generation), "bold"),
@@ -306,7 +343,7 @@ def _question(command: Callable[..., None]) -> Callable[..., None]:
         default="1970-01-01",
         help="Only what was uploaded since: 2026-11-01, 2026-11-01T12:00:00Z, 90m, 12h, 7d, 2w.",
     )
-    @click.option("--limit", type=click.IntRange(min=1), help="At most so many rows.")
+    @click.option("--limit", type=click.IntRange(1, 1_000_000_000), help="At most so many rows.")
     @click.option(
         "--format",
         type=click.Choice(["table", "json", "csv"]),
@@ -348,7 +385,7 @@ def main() -> None:
     \b
     Exit codes:
       0  the answer was printed; a list may be empty
-      1  the model or the artifact that was named is not in the registry
+      1  of the model or the artifact that was named, nothing is registered that fits
       2  the question could not be asked: options, credentials, permissions, no such table
 
     \b
@@ -385,7 +422,7 @@ def models(question: _Question) -> None:
 
 
 @main.command()
-@click.argument("model")
+@click.argument("model", type=_Name())
 @click.option("--files", is_flag=True, help="Each file, with its checksum.")
 @_question
 def show(question: _Question, model: str, *, files: bool) -> None:
@@ -408,6 +445,7 @@ def show(question: _Question, model: str, *, files: bool) -> None:
         return
     contents = inventory.model_version_files(model, wanted)
     artifacts = [artifact for version in contents for artifact in version.artifacts]
+    artifacts = artifacts[: wanted.limit]
     if question.format == "json":
         question.answer(contents, ModelVersionFiles, Table)
     else:
@@ -416,7 +454,7 @@ def show(question: _Question, model: str, *, files: bool) -> None:
 
 
 @main.command()
-@click.argument("model", required=False)
+@click.argument("model", type=_Name(), required=False)
 @_question
 def promotions(question: _Question, model: str | None) -> None:
     """
@@ -438,7 +476,7 @@ def promotions(question: _Question, model: str | None) -> None:
 
 
 @main.command()
-@click.argument("url", metavar="gs://BUCKET/PATH")
+@click.argument("url", type=_Name(), metavar="gs://BUCKET/PATH")
 @_question
 def history(question: _Question, url: str) -> None:
     """

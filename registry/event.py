@@ -9,11 +9,11 @@ from typing import Any, Self
 
 from cloudevents.http import CloudEvent
 
+from registry.artifact import INT64_MAX
 from registry.errors import InvalidEvent, OtherEventType
 
 FINALIZED = "google.cloud.storage.object.v1.finalized"
 
-_INT64_MAX = 2**63 - 1
 # Cloud Storage's own limits.
 _BUCKET_MAX_BYTES = 222
 _NAME_MAX_BYTES = 1024
@@ -99,10 +99,10 @@ def _int64(data: Mapping[str, Any], key: str) -> int:
     digits = str(value) if type(value) is int else value
     if isinstance(digits, str) and re.fullmatch(r"[0-9]{1,19}", digits):
         number = int(digits)
-        if number <= _INT64_MAX:
+        if number <= INT64_MAX:
             return number
     raise InvalidEvent(
-        f"{key}: expected a whole number from 0 to {_INT64_MAX}, found {shorten(value)}"
+        f"{key}: expected a whole number from 0 to {INT64_MAX}, found {shorten(value)}"
     )
 
 
@@ -135,7 +135,7 @@ def _metadata(data: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def _is_scalar(value: object) -> bool:
     if isinstance(value, int):
-        return abs(value) <= _INT64_MAX
+        return abs(value) <= INT64_MAX
     return value is None or isinstance(value, str | float)
 
 

@@ -7,11 +7,12 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, Self
 
-from google.auth.exceptions import RefreshError
+from google.api_core.exceptions import GoogleAPIError
+from google.auth.exceptions import GoogleAuthError, RefreshError
 from google.cloud import bigquery
 from google.cloud.bigquery.retry import DEFAULT_JOB_RETRY, DEFAULT_RETRY
 
-from registry.artifact import ArtifactPath
+from registry.artifact import INT64_MAX, ArtifactPath
 from registry.bigquery import LOG_IN, explain, reasons
 from registry.errors import QueryFailed
 from registry.settings import Environment
@@ -22,7 +23,6 @@ ANSWER_SECONDS = 30.0
 RETRY_SECONDS = 20.0
 
 _EVER = datetime.fromtimestamp(0, UTC)
-_INT64_MAX = 2**63 - 1
 _REMEDIES = {
     "accessDenied": "whoever asks needs roles/bigquery.dataViewer on the dataset and"
     " roles/bigquery.jobUser on the project",
@@ -106,10 +106,27 @@ class ModelVersion(Row):
     prod_vs_staging: str | None
 
     @property
+    def before(self) -> Environment | None:
+        """The environment before; None for the first."""
+        return {"staging": Environment.DEV, "prod": Environment.STAGING}.get(self.environment)
+
+    @property
     def comparison(self) -> Comparison | None:
         """With the environment before; None in the first."""
         value = self.staging_vs_dev or self.prod_vs_staging
         return None if value is None else Comparison(value)
+
+    @property
+    def verdict(self) -> str:
+        """The comparison in words; empty without one."""
+        if self.comparison is None:
+            return ""
+        return {
+            Comparison.IDENTICAL: f"same as {self.before}",
+            Comparison.DIFFERENT: f"differs from {self.before}",
+            Comparison.UNKNOWN: f"same as {self.before}? no checksum",
+            Comparison.SKIPPED: f"never was in {self.before}",
+        }[self.comparison]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -258,9 +275,9 @@ class Inventory:
         model_name: str,
         wanted: Filter = EVERYTHING,
         *,
-        newest: int = _INT64_MAX,
-        versions: int = _INT64_MAX,
-        files: int = _INT64_MAX,
+        newest: int = INT64_MAX,
+        versions: int = INT64_MAX,
+        files: int = INT64_MAX,
     ) -> list[ModelVersionFiles]:
         """
         Give the same with the files.
@@ -327,10 +344,15 @@ class Inventory:
                 max_results=wanted.limit,
             )
             return [kind.from_row(row) for row in rows]
+        except KeyError as error:
+            raise QueryFailed(
+                f"expected views with the columns of this program, found {error}:"
+                f" {_REMEDIES['invalidQuery']}"
+            ) from error
         except RefreshError as error:
             raise QueryFailed(f"expected valid credentials, found {error}: {LOG_IN}") from error
-        except Exception as error:
-            # Refused, or out of reach in one of many ways.
+        except (GoogleAPIError, GoogleAuthError, OSError) as error:
+            # It refused, or was out of reach: all errors of requests are OSErrors.
             remedy = "" if reasons(error) else _OUT_OF_REACH
             found = explain(error, _REMEDIES)
             raise QueryFailed(f"expected {self._dataset} to answer, {found}{remedy}") from error

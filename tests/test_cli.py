@@ -8,6 +8,8 @@ import pty
 import re
 import runpy
 import select
+import shlex
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -18,7 +20,8 @@ from click.testing import CliRunner, Result
 from google.cloud import bigquery
 
 from registry.cli import main
-from tests.conftest import PROJECT, ROOT, insert, written
+from tests import bigquery_server as server
+from tests.conftest import PROJECT, ROOT, insert, wait_until, written
 
 Run = Callable[..., Result]
 COMMANDS = sorted(main.commands)
@@ -94,7 +97,7 @@ def test_the_matrix_has_a_line_for_each_model_and_shows_what_differs(run: Run) -
     assert cells["dev"][fraud] == "v2  2.0 MB"
     assert cells["prod"][fraud] == "v1  10 Bytes  1 behind dev"
     assert cells["prod"][fraud + 1].endswith(" ago, eve")
-    assert cells["prod"][fraud + 2] == "DIFFERS from staging"
+    assert cells["prod"][fraud + 2] == "DIFFERS FROM STAGING"
     assert cells["dev"][fraud + 1].endswith(" ago, unknown")
     old, rash = cells["model"].index("old"), cells["model"].index("rash")
     assert cells["staging"][old + 2] == "same as dev? no checksum"
@@ -115,7 +118,7 @@ def test_limit_counts_lines(run: Run) -> None:
 
     assert len(rows(run("models", "--limit", "2"))) == 2
     assert "fraud" in table
-    assert "DIFFERS from staging" in table
+    assert "DIFFERS FROM STAGING" in table
     assert "old" not in table
 
 
@@ -216,6 +219,9 @@ def test_what_is_not_there_is_an_empty_list_and_exit_code_1(run: Run, words: lis
         (["models", "--project", "No Project"], "GCP_PROJECT_ID: expected a project's id"),
         (["models", "--since", "yesterday"], "expected a date, a time in ISO 8601, or a period"),
         (["models", "--since", "99999999999w"], "expected a date, a time in ISO 8601, or a period"),
+        (["models", "--since", "0001-01-01T00:00+14:00"], "expected a date, a time in ISO 8601"),
+        (["models", "--limit", "99999999999"], "is not in the range"),
+        (["show", "\udcff"], "expected text in UTF-8"),
         (["models", "--limit", "0"], "0 is not in the range"),
         (["models", "--environment", "qa"], "'qa' is not one of"),
         (["history", "fraud/v1/model.pkl"], "expected gs://<bucket>/<path>"),
@@ -264,15 +270,72 @@ def test_it_is_a_program(
     assert "Usage: python -m registry" in capsys.readouterr().out
 
 
-def test_a_table_keeps_to_the_width_of_its_terminal(
-    run: Run, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("columns", ["40", "80", "200"])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["models"],
+        ["show", "fraud"],
+        ["show", "fraud", "--files"],
+        ["promotions"],
+        ["history", "gs://ml-models-dev/fraud/v1/model.pkl"],
+    ],
+)
+def test_nothing_is_left_out_of_a_table_however_narrow_the_terminal(
+    run: Run, monkeypatch: pytest.MonkeyPatch, words: list[str], columns: str
 ) -> None:
     monkeypatch.setenv("FORCE_COLOR", "1")
-    monkeypatch.setenv("COLUMNS", "60")
+    monkeypatch.setenv("COLUMNS", columns)
 
-    table = run("show", "fraud", "--format", "table").output
+    table = re.sub("\x1b\\[[0-9;]*m", "", run(*words, "--format", "table").output)
+    wide = run(*words, "--format", "table", "--limit", "1000").output
 
-    assert max(len(re.sub("\x1b\\[[0-9;]*m", "", line)) for line in table.splitlines()) <= 60
+    assert "…" not in table
+    whole = re.findall(
+        r"2026-03-01 12:\d\d|AAAAAA==|different|identical|DIFFERS FROM STAGING", wide
+    )
+    for text in whole:
+        assert text in table
+    assert len({len(line) for line in table.splitlines()}) == 1
+
+
+def test_a_reader_that_goes_away_and_ctrl_c_leave_no_trace(
+    registered: str, bigquery_url: str
+) -> None:
+    environ = {
+        **os.environ,
+        "GCP_PROJECT_ID": PROJECT,
+        "REGISTRY_TABLE": registered,
+        "BIGQUERY_EMULATOR_HOST": bigquery_url,
+    }
+    python = shlex.quote(sys.executable)
+
+    gone = subprocess.run(
+        [
+            "/bin/bash",
+            "-c",
+            f"{python} -m registry models --format csv | true; echo ${{PIPESTATUS[0]}}",
+        ],
+        cwd=ROOT,
+        env=environ,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    with server.bigquery_server([server.silent]) as silent:
+        asking = subprocess.Popen(
+            [sys.executable, "-m", "registry", "models"],
+            cwd=ROOT,
+            env={**environ, "BIGQUERY_EMULATOR_HOST": silent.url},
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        wait_until(lambda: len(silent.requests) > 0)
+        asking.send_signal(signal.SIGINT)
+        told = asking.communicate(timeout=30)[1]
+
+    assert (gone.stdout, gone.stderr) == ("141\n", "")
+    assert (asking.returncode, told.strip()) == (130, "")
 
 
 def on_a_terminal(environ: dict[str, str], *words: str) -> str:
@@ -315,8 +378,8 @@ def test_a_terminal_gets_a_table_in_colour_and_a_pipe_json(
         check=True,
     )
 
-    assert re.search("\x1b\\[[0-9;]*31m[^\x1b]*DIFFERS from staging", in_colour)
-    assert "DIFFERS from staging" in without
+    assert re.search("\x1b\\[[0-9;]*31m[^\x1b]*DIFFERS FROM STAGING", in_colour)
+    assert "DIFFERS FROM STAGING" in without
     assert not re.search("\x1b\\[[0-9;]*31m", without)
     assert len(json.loads(piped.stdout)) == 8
 

@@ -227,6 +227,38 @@ def test_credentials_that_have_expired_are_told_with_the_login() -> None:
         Inventory(client, "d.models").latest_models()
 
 
+def test_views_from_before_a_column_are_told_with_the_setup(client: bigquery.Client) -> None:
+    client.create_dataset("old_views")
+    client.query_and_wait(
+        "CREATE VIEW old_views.latest_models AS SELECT 'm' AS model_name, 'dev' AS environment,"
+        " CURRENT_TIMESTAMP() AS last_upload_timestamp"
+    )
+
+    with pytest.raises(QueryFailed, match=r"'model_version'.*: run deploy/setup\.sh"):
+        Inventory(client, "old_views.models").latest_models()
+
+
+@pytest.mark.parametrize("path", [".", "missing.json"])
+def test_a_file_of_credentials_that_is_none_is_told(
+    path: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path / path))
+
+    with pytest.raises(NoCredentials, match=str(tmp_path)):
+        connect(Settings.from_environ({"GCP_PROJECT_ID": PROJECT}))
+
+
+def test_a_web_page_instead_of_an_answer_is_told_in_short(monkeypatch: pytest.MonkeyPatch) -> None:
+    page: server.Answer = lambda handler, _: handler.send(400, "<html>" * 10_000)  # noqa: E731
+    with server.bigquery_server([page]) as bigquery_server:
+        inventory = asked_of(bigquery_server.url, monkeypatch)
+
+        with pytest.raises(QueryFailed) as failure:
+            inventory.latest_models()
+
+    assert len(str(failure.value)) < 1000
+
+
 def test_a_machine_without_credentials_is_told_of_the_login(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
