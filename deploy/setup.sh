@@ -2,7 +2,7 @@
 #
 # Set up a Google Cloud project for the registry: APIs, buckets, dataset, table, views, service
 # accounts, roles. Once; and again at any time: what is right already is left as it is, and nothing
-# is ever deleted or replaced.
+# is ever deleted or replaced, but for a view of another definition.
 #
 # Usage: deploy/setup.sh [--dry-run] [dev] [staging] [prod]
 #

@@ -4,6 +4,7 @@ import base64
 import functools
 import hashlib
 import json
+import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,7 +13,7 @@ from itertools import groupby
 from pathlib import Path
 from threading import Condition
 from typing import Any, NamedTuple
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 import humanize
 from cachetools import TTLCache, cached
@@ -21,8 +22,10 @@ from jinja2 import Environment as Templates
 from jinja2 import FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from registry.artifact import INT64_MAX
 from registry.errors import QueryFailed
 from registry.inventory import (
+    Artifact,
     Comparison,
     Inventory,
     LatestModel,
@@ -34,10 +37,12 @@ from registry.settings import Environment
 from registry.timeline import Timeline
 
 CACHE_SECONDS = 10
-CACHED_ANSWERS = 50
+# What bounds a page, and the memory of all that is kept.
+CACHED_ANSWERS = 10
 MODELS = 200  # on an overview
-VERSIONS = 50  # on a model's page
-FILES = 100  # of a version in an environment
+ALERTS = 20
+VERSIONS = 20  # on a model's page
+FILES = 50  # of a version in an environment
 
 _TEMPLATES = Path(__file__).with_name("templates")
 _STYLE = (_TEMPLATES / "style.css").read_text()
@@ -50,7 +55,6 @@ _HEADERS = {
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
 }
-_INT64_MAX = 2**63 - 1
 _CONSOLE = "https://console.cloud.google.com/storage/browser/_details"
 
 
@@ -130,7 +134,8 @@ class Page:
         self._templates.filters |= {
             "ago": lambda time: f"{humanize.naturaldelta(clock() - time)} ago",
             "size": lambda size: "-" if size is None else humanize.naturalsize(size),
-            "part": lambda text: quote(text, safe=""),
+            "address": _address,
+            "shell": shlex.quote,
             "path": quote,
         }
         self._templates.globals |= {"style": Markup(_STYLE), "environments": list(Environment)}  # noqa: S704 - our own file
@@ -151,7 +156,8 @@ class Page:
         if request.path == "/":
             return self._overview(request)
         if request.path.startswith("/models/"):
-            return self._model(request, request.path.removeprefix("/models/"))
+            name = request.path.removeprefix("/models/") or request.args.get("name", "")
+            return self._model(request, name)
         return self._message(request, HTTPStatus.NOT_FOUND, "There is no such page.")
 
     def explain(self, request: Request, error: Exception) -> Response:
@@ -168,27 +174,30 @@ class Page:
             Model(name=name, latest={row.environment: row for row in same})
             for name, same in groupby(rows, key=lambda row: row.model_name)
         ]
+        odd = [model for model in models if model.differs]
         search, sort = request.args.get("q", "").strip(), request.args.get("sort", "")
         found = _sorted([model for model in models if model.mentions(search)], sort)
         if _wants_json(request):
             return _json([row for model in found for row in model.latest.values()])
-        page = max(1, request.args.get("page", 1, type=int))
+        pages = max(1, -(-len(found) // MODELS))
+        page = min(max(1, request.args.get("page", 1, type=int)), pages)
         return self._html(
             request,
             "overview.html",
             models=found[(page - 1) * MODELS : page * MODELS],
             found=len(found),
             page=page,
-            pages=-(-len(found) // MODELS),
+            pages=pages,
             search=search,
             sort=sort,
-            odd=[model for model in models if model.differs],
+            odd=odd[:ALERTS],
+            more_odd=len(odd[ALERTS:]),
             totals=_totals(rows),
             registered=len(models),
         )
 
     def _model(self, request: Request, name: str) -> Response:
-        newest = request.args.get("newest", _INT64_MAX, type=int)
+        newest = request.args.get("newest", INT64_MAX, type=_version)
         rows = self._model_version_files(name, newest=newest, versions=VERSIONS + 1, files=FILES)
         numbers = list(dict.fromkeys(row.model_version for row in rows))
         shown = [row for row in rows if row.model_version in numbers[:VERSIONS]]
@@ -239,17 +248,17 @@ def _kept[**P, T](ask: Callable[P, T]) -> Callable[P, T]:
     """Keep the answers to a question, and its failures, for some seconds; ask once at a time."""
 
     @cached(TTLCache(CACHED_ANSWERS, CACHE_SECONDS), condition=Condition())
-    def answer(*args: P.args, **kwargs: P.kwargs) -> T | QueryFailed:
+    def answer(*args: P.args, **kwargs: P.kwargs) -> T | Exception:
         try:
             return ask(*args, **kwargs)
-        except QueryFailed as error:
+        except Exception as error:  # noqa: BLE001 - raised below, to each who asks
             return error
 
     @functools.wraps(ask)
     def kept(*args: P.args, **kwargs: P.kwargs) -> T:
         found = answer(*args, **kwargs)
-        if isinstance(found, QueryFailed):
-            raise QueryFailed(str(found))
+        if isinstance(found, Exception):
+            raise found
         return found
 
     return kept
@@ -288,21 +297,50 @@ def _totals(rows: Sequence[LatestModel]) -> list[Total]:
     ]
 
 
-def _odd_files(row: ModelVersionFiles, rows: Sequence[ModelVersionFiles]) -> set[str]:
-    """Name the files which the environment before does not have like this."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OddFiles:
+    """
+    How a version's files differ from those of the environment before.
+
+    `paths` are those which it does not have like this, `missing` the names of those which only it
+    has; nothing is said unless all files are `listed`.
+    """
+
+    paths: frozenset[str] = frozenset()
+    missing: Sequence[str] = ()
+    listed: bool = True
+
+
+def _odd_files(row: ModelVersionFiles, rows: Sequence[ModelVersionFiles]) -> OddFiles:
     if row.comparison != Comparison.DIFFERENT:
-        return set()
-    before = Environment.DEV if row.environment == Environment.STAGING else Environment.STAGING
-    [there] = [
+        return OddFiles()
+    [before] = [
         other
         for other in rows
-        if (other.model_version, other.environment) == (row.model_version, before)
+        if (other.model_version, other.environment) == (row.model_version, row.before)
     ]
-    if len(there.artifacts) < there.files:
-        return set()  # what is not listed cannot be compared
-    same = {(file.file_name, file.crc32c, file.file_size_bytes) for file in there.artifacts}
-    return {
-        file.gcs_path
-        for file in row.artifacts
-        if (file.file_name, file.crc32c, file.file_size_bytes) not in same
-    }
+    if len(before.artifacts) < before.files or len(row.artifacts) < row.files:
+        return OddFiles(listed=False)
+    here, there = ({_content(file) for file in of.artifacts} for of in (row, before))
+    return OddFiles(
+        paths=frozenset(file.gcs_path for file in row.artifacts if _content(file) not in there),
+        missing=sorted({name for name, *_ in there} - {name for name, *_ in here}),
+    )
+
+
+def _content(file: Artifact) -> tuple[str, str | None, int | None]:
+    return file.file_name, file.crc32c, file.file_size_bytes
+
+
+def _address(name: str) -> str:
+    """Give the address of a model; some names would not survive in a path."""
+    if name in {".", ".."} or not name.isprintable():
+        return f"models/?{urlencode({'name': name})}"
+    return f"models/{quote(name, safe='')}"
+
+
+def _version(text: str) -> int:
+    number = int(text)
+    if not 0 <= number <= INT64_MAX:
+        raise ValueError(text)
+    return number

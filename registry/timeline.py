@@ -10,11 +10,12 @@ from registry.settings import Environment
 
 WIDTH = 960
 LEFT = 80
-RIGHT = 40
+RIGHT = 90
 TOP = 30
 LANE_HEIGHT = 60
 CHARACTER_WIDTH = 8
 TICKS = 5
+_SPAN = WIDTH - LEFT - RIGHT
 _LANES = {where.value: TOP + row * LANE_HEIGHT for row, where in enumerate(Environment)}
 
 
@@ -72,11 +73,8 @@ class Timeline:
             dots=dots,
             lines=_lines(dots),
             ticks=[
-                (
-                    _when(begin + span * tick / (TICKS - 1), span),
-                    LEFT + (WIDTH - LEFT - RIGHT) * tick // (TICKS - 1),
-                )
-                for tick in range(TICKS)
+                (_when(begin + span * at / (TICKS - 1), span), LEFT + _SPAN * at // (TICKS - 1))
+                for at in range(TICKS if span >= timedelta(seconds=TICKS) else 1)
             ],
         )
 
@@ -92,6 +90,6 @@ def _lines(dots: Sequence[Dot]) -> list[tuple[Dot, Dot]]:
 
 def _when(time: datetime, span: timedelta) -> str:
     """Write a time as finely as the span asks for."""
-    if span < timedelta(minutes=TICKS):
-        return f"{time:%H:%M:%S}"
-    return f"{time:%b %d %H:%M}" if span < timedelta(days=TICKS) else f"{time:%Y-%m-%d}"
+    if span >= timedelta(days=TICKS):
+        return f"{time:%Y-%m-%d}"
+    return f"{time:%Y-%m-%d %H:%M}" if span >= timedelta(minutes=TICKS) else f"{time:%Y-%m-%d %T}"

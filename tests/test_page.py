@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from html import escape, unescape
-from urllib.parse import unquote
+from urllib.parse import unquote_plus
 
 import functions_framework
 import pytest
@@ -19,6 +19,8 @@ from tests import bigquery_server as server
 from tests.conftest import PROJECT, ROOT, insert, wait_until, written
 
 Open = Callable[..., FlaskClient]
+UP = ".."
+OFF = "50% off?#"
 HOSTILE = "<img src=x onerror=alert(1)>"
 
 
@@ -36,13 +38,15 @@ def registered(client: bigquery.Client, dataset: str) -> str:
             written("fraud/v1/same.txt", "staging", 1),
             written("fraud/v1/model.pkl", "prod", 2),
             written("fraud/v1/same.txt", "prod", 2),
+            *(written("fraud/v1/only.txt", where, 1) for where in ("dev", "staging")),
             written("fraud/v1/model.pkl", "prod", 9, crc32c="BBBBBB==", uploader="eve"),
             written("fraud/v2/model.pkl", "dev", 8, file_size_bytes=5_000_000),
             written("old/v1/model.pkl", "dev", 3, crc32c=None, generation=None, uploader=None),
             written("old/v1/model.pkl", "staging", 4, file_size_bytes=None),
             written("Rash/v1/model.pkl", "prod", 5, upload_timestamp=None, metadata='"text"'),
             written(f"{HOSTILE}/v1/{HOSTILE}", "dev", 6, uploader=HOSTILE),
-            written("50% off?#/v1/a b#?.pkl", "dev", 7),
+            *(written(f"50% off?#/v1/{file}", "dev", 7) for file in ("a b#?.pkl", "c")),
+            written("../v1/model.pkl", "dev", 0),
         ],
     )
     return f"{dataset}.models"
@@ -87,12 +91,12 @@ def test_the_overview_shows_each_model_in_each_environment(http: FlaskClient) ->
     response = http.get("/")
     text = text_of(response)
 
-    assert len(names(response)) == 5
-    assert re.search(r"fraud v2 5.0 MB .{,20} ago by ada v1 20 Bytes 1 behind dev .* ago", text)
+    assert len(names(response)) == 6
+    assert re.search(r"fraud v2 5.0 MB .{,20} ago by ada v1 30 Bytes 1 behind dev .* ago", text)
     assert re.search(r"v1 20 Bytes 1 behind dev .{,20} ago by ada, eve differs from staging", text)
     assert "same as dev? no checksum" in text
     assert "never was in staging" in text
-    assert "dev 4 models, 5 versions" in text
+    assert "dev 5 models, 6 versions" in text
 
 
 def test_what_differs_in_prod_stands_out(http: FlaskClient) -> None:
@@ -117,28 +121,25 @@ def test_as_json_the_overview_is_the_view(
     assert {row["model_name"] for row in http.get("/?format=json&q=fraud").json or []} == {"fraud"}
 
 
-OFF = "50% off?#"
-
-
 @pytest.mark.parametrize(
     ("query", "expected"),
     [
-        ("q=", [OFF, HOSTILE, "Rash", "fraud", "old"]),
+        ("q=", [UP, OFF, HOSTILE, "Rash", "fraud", "old"]),
         ("q=FRAUD", ["fraud"]),
         ("q=eve", ["fraud"]),  # an uploader
         ("q=nobody", []),
         ("q=%3Cimg+", [HOSTILE]),
-        ("sort=model", [OFF, HOSTILE, "fraud", "old", "Rash"]),
-        ("sort=-model", ["Rash", "old", "fraud", HOSTILE, OFF]),
-        ("sort=-dev", ["fraud", OFF, HOSTILE, "old", "Rash"]),  # the last is not there
-        ("sort=staging", ["fraud", "old", OFF, HOSTILE, "Rash"]),
-        ("sort=-prod&q=ada", ["fraud", "Rash", OFF, "old"]),
-        ("sort=-uploaded", ["fraud", OFF, HOSTILE, "old", "Rash"]),
-        ("sort=size", [OFF, HOSTILE, "Rash", "old", "fraud"]),
-        ("sort=nonsense", [OFF, HOSTILE, "Rash", "fraud", "old"]),
-        ("page=2", []),
-        ("page=nonsense", [OFF, HOSTILE, "Rash", "fraud", "old"]),
-        ("page=-7", [OFF, HOSTILE, "Rash", "fraud", "old"]),
+        ("sort=model", [UP, OFF, HOSTILE, "fraud", "old", "Rash"]),
+        ("sort=-model", ["Rash", "old", "fraud", HOSTILE, OFF, UP]),
+        ("sort=-dev", ["fraud", OFF, HOSTILE, "old", UP, "Rash"]),  # the last is not there
+        ("sort=staging", ["fraud", "old", UP, OFF, HOSTILE, "Rash"]),
+        ("sort=-prod&q=ada", ["fraud", "Rash", UP, OFF, "old"]),
+        ("sort=-uploaded", ["fraud", OFF, HOSTILE, "old", UP, "Rash"]),
+        ("sort=size", [UP, HOSTILE, "Rash", "old", OFF, "fraud"]),
+        ("sort=nonsense", [UP, OFF, HOSTILE, "Rash", "fraud", "old"]),
+        ("page=2", [UP, OFF, HOSTILE, "Rash", "fraud", "old"]),  # there is but one
+        ("page=nonsense", [UP, OFF, HOSTILE, "Rash", "fraud", "old"]),
+        ("page=-7", [UP, OFF, HOSTILE, "Rash", "fraud", "old"]),
     ],
 )
 def test_models_are_found_and_sorted(http: FlaskClient, query: str, expected: list[str]) -> None:
@@ -153,7 +154,7 @@ def test_a_long_overview_has_pages(
 
     pages = [http.get(f"/?sort=model&page={number}") for number in (1, 2, 3)]
 
-    assert [len(names(response)) for response in pages] == [2, 2, 1]
+    assert [len(names(response)) for response in pages] == [2, 2, 2]
     assert "page 1 of 3" in text_of(pages[0])
     assert 'href="?q=&amp;sort=model&amp;page=2"' in pages[0].text
     assert 'rel="next"' not in pages[2].text
@@ -186,6 +187,28 @@ def test_only_the_file_that_differs_is_marked(http: FlaskClient) -> None:
     assert ["model.pkl" in row for row in odd] == [True]
 
 
+def test_a_file_that_is_missing_is_named(http: FlaskClient) -> None:
+    assert "Only in staging: only.txt" in text_of(http.get("/models/fraud"))
+
+
+def test_a_command_to_paste_takes_a_name_as_it_is(
+    opened: Open, bigquery_url: str, registered: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(page, "FILES", 1)
+
+    text = text_of(opened(bigquery_url, registered).get("/models/50%25%20off%3F%23"))
+
+    assert "python -m registry show --files -- '50% off?#'" in text
+
+
+def test_many_models_that_differ_do_not_fill_the_page(
+    opened: Open, bigquery_url: str, registered: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(page, "ALERTS", 0)
+
+    assert "and 1 more" in text_of(opened(bigquery_url, registered).get("/"))
+
+
 def test_a_model_has_a_timeline(http: FlaskClient) -> None:
     [picture] = re.findall(r"<svg .*?</svg>", http.get("/models/fraud").text, re.DOTALL)
 
@@ -216,17 +239,19 @@ def test_of_many_versions_and_files_the_newest_and_the_first_are_shown(
     assert "v1 dev" not in text_of(newest)
     assert 'href="?newest=1"' in newest.text
     assert "2 files, the first 1 of them" in text_of(older)
-    assert "python -m registry show fraud --files" in text_of(older)
+    assert "python -m registry show --files -- fraud" in text_of(older)
+    assert "Not all files are listed here, nor compared" in text_of(older)
     assert "Older versions" not in older.text
     assert '<tr class="odd">' not in older.text  # as not all is listed
     assert http.get("/models/fraud?newest=0").status_code == 404
 
 
-@pytest.mark.parametrize("name", [HOSTILE, OFF])
+@pytest.mark.parametrize("name", [HOSTILE, OFF, UP])
 def test_every_name_leads_to_its_model_and_is_text(http: FlaskClient, name: str) -> None:
     overview = http.get("/").text
     links = [unescape(link) for link in re.findall(r'<th scope="row"><a href="(.*?)"', overview)]
-    [link] = [link for link in links if unquote(link) == f"models/{name}"]
+    either = {f"models/{name}", f"models/?name={name}"}
+    [link] = [link for link in links if unquote_plus(link) in either]
 
     response = http.get(f"/{link}")
 
@@ -263,6 +288,8 @@ def test_nothing_is_run_or_loaded_from_elsewhere(http: FlaskClient, path: str) -
         ("GET", "/nothing", 404),
         ("GET", "/models/fraud/v1", 404),
         ("GET", "/models/fraud?newest=x", 200),
+        ("GET", "/models/fraud?newest=-1", 200),
+        ("GET", "/models/fraud?newest=9223372036854775808", 200),
         ("GET", "/?format=xml", 400),
         ("POST", "/", 405),
         ("DELETE", "/models/fraud", 405),

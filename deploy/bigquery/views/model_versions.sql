@@ -12,10 +12,10 @@ WITH
   files AS (
     SELECT
       *,
-      CONCAT(
+      TO_HEX(SHA256(CONCAT(
         CAST(file_size_bytes AS STRING), ' ', crc32c, ' ',
         REGEXP_EXTRACT(gcs_path, '(?s)^[^/]*/[^/]*/(.*)')
-      ) AS file
+      ))) AS file
     FROM `${project}.${dataset}.artifacts`
   ),
   versions AS (
@@ -31,7 +31,7 @@ WITH
       SUM(overwrites) AS overwrites,
       IF(
         COUNT(file) = COUNT(*),
-        TO_HEX(SHA256(STRING_AGG(DISTINCT TO_HEX(SHA256(file)) ORDER BY TO_HEX(SHA256(file))))),
+        TO_HEX(SHA256(STRING_AGG(DISTINCT file ORDER BY file))),
         NULL
       ) AS fingerprint,
       CASE environment WHEN 'dev' THEN 1 WHEN 'staging' THEN 2 WHEN 'prod' THEN 3 END AS step
