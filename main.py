@@ -6,6 +6,7 @@ import os
 import sys
 import threading
 import time
+from collections import Counter
 from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import TYPE_CHECKING
@@ -94,6 +95,40 @@ def inventory(asked: Request) -> Response:
     except Exception as error:  # noqa: BLE001 - a reader gets an answer, the log the stack
         _print(log.problem(error))
         return page.explain(asked, error)
+
+
+@functions_framework.http
+def reconcile(asked: Request) -> tuple[dict[str, object], int]:
+    """
+    Let the registry catch up with the bucket which the variable BUCKET names.
+
+    Answers with the number of findings of each kind; 503 if it could not be done, and has to be
+    tried again.
+    """
+    if asked.method != "POST":
+        return {"error": f"expected POST, found {asked.method}"}, HTTPStatus.METHOD_NOT_ALLOWED
+    from registry import reconciliation  # noqa: PLC0415 - uploads need none of what it imports
+    from registry.bucket import Bucket  # noqa: PLC0415
+    from registry.inventory import Inventory  # noqa: PLC0415
+
+    try:
+        bucket = Bucket.connect(_SETTINGS.project, os.environ.get("BUCKET", ""))
+        findings = Counter(
+            finding.difference.value
+            for finding in reconciliation.reconcile(
+                bucket,
+                Inventory(_CLIENT, _SETTINGS.table),
+                _TABLE,
+                clock=lambda: datetime.now(UTC),
+            )
+        )
+    except Exception as error:  # noqa: BLE001 - whoever asked is told, and the log has the stack
+        _print(log.problem(error))
+        return {"error": str(error)}, HTTPStatus.SERVICE_UNAVAILABLE
+    told: dict[str, object] = {"bucket": bucket.name}
+    told |= {kind.value: findings[kind.value] for kind in reconciliation.Difference}
+    _print(log.reconciled(told))
+    return told, HTTPStatus.OK
 
 
 @functools.cache

@@ -20,6 +20,11 @@ PROJECT_ROLES=(
 )
 TABLE_ROLE=roles/bigquery.dataEditor       # on the table alone: to append rows
 DATASET_ROLE=roles/bigquery.metadataViewer # on the dataset: insertAll looks at it; shows no row
+# What reads the views may do: the least with which it can query them.
+JOB_ROLE=roles/bigquery.jobUser # on the project: to run queries
+# On the dataset: to read the views, and the tables below them. It is roles/bigquery.dataViewer, which an
+# access list shows by this name alone.
+READER_ROLE=READER
 STORAGE_AGENT_ROLE=roles/pubsub.publisher  # Cloud Storage's own agent publishes the events
 DEPLOYER_ROLE=roles/iam.serviceAccountUser # on each account: to have the function run or be built as it
 # What is said of a new account which cannot be seen yet, and of a change that met another.
@@ -28,7 +33,6 @@ NO_ACCOUNT='service account .*(not found|does not exist)' # what a deployment sa
 ADD_ACCESS='s#"access": *\[#&GRANTED, #'
 
 # deploy/bigquery/views/, each after the one that it reads: BigQuery makes no view on what is not there.
-# shellcheck disable=SC2034 # setup.sh makes them, inventory.sh looks for them
 VIEWS=(registrations artifacts model_versions promotions latest_models)
 
 # bq, on this project, and without asking to be initialized.
@@ -47,6 +51,15 @@ cloud::environment() {
 cloud::inventory() {
   function=$FUNCTION_PREFIX-inventory
   service_account=$(cloud::email "$INVENTORY_SERVICE_ACCOUNT")
+  member=serviceAccount:$service_account
+}
+
+# cloud::reconciliation ENV: likewise, what belongs to an environment's reconciliation. Its job has the
+# function's name.
+cloud::reconciliation() {
+  cloud::environment "$1"
+  function=$FUNCTION_PREFIX-reconcile-$1
+  service_account=$(cloud::email "$RECONCILE_SERVICE_ACCOUNT")
   member=serviceAccount:$service_account
 }
 
@@ -152,6 +165,19 @@ cloud::retry() {
   return "$status"
 }
 
+# cloud::apis NAME…: enable APIs, by what stands before .googleapis.com.
+cloud::apis() {
+  local name missing=()
+  cloud::find gcloud services list --enabled --project="$GCP_PROJECT_ID" \
+    --format='value(config.name)' || true
+  for name in "$@"; do
+    grep -qx "$name.googleapis.com" <<<"$found" || missing+=("$name.googleapis.com")
+  done
+  ((${#missing[@]})) || return 0
+  cloud::say "APIs"
+  cloud::run gcloud services enable "${missing[@]}" --project="$GCP_PROJECT_ID"
+}
+
 # cloud::policy: set `found` to the project's bindings, a line each: role, member, title of a condition.
 cloud::policy() {
   cloud::find gcloud projects get-iam-policy "$GCP_PROJECT_ID" --flatten='bindings[].members' \
@@ -176,6 +202,13 @@ cloud::account() {
       gcloud iam service-accounts add-iam-policy-binding "$email" --project="$GCP_PROJECT_ID" \
       --member="$deployer" --role="$DEPLOYER_ROLE" --condition=None --format=none
   fi
+}
+
+# cloud::reader ID NAME: make the account `service_account`, which may query the views.
+cloud::reader() {
+  cloud::account "$1" "$2"
+  cloud::bind "$member" "$JOB_ROLE"
+  cloud::bind_dataset "$READER_ROLE"
 }
 
 # cloud::find_deployer: set `deployer` to whoever runs this, unless DEPLOYER names somebody else.
@@ -223,6 +256,32 @@ cloud::bind_dataset() {
   cloud::retry "$NOT_VISIBLE" "$member is not visible yet" \
     "${bq[@]}" update --source="$file" "$dataset"
   [[ -n $dry_run ]] || rm -f "$file"
+}
+
+# cloud::bind_table TABLE: let `member` append rows to one table.
+cloud::bind_table() {
+  cloud::find "${bq[@]}" get-iam-policy --format=json "$GCP_PROJECT_ID:$1" || true
+  if ! cloud::binds "$found" "$TABLE_ROLE" "$member"; then
+    cloud::say "$TABLE_ROLE on $1 for $member"
+    cloud::retry "$NOT_VISIBLE" "$member is not visible yet" \
+      "${bq[@]}" --format=none add-iam-policy-binding --member="$member" \
+      --role="$TABLE_ROLE" "$GCP_PROJECT_ID:$1"
+  fi
+}
+
+# cloud::bind_service MEMBER ROLE…: bind roles on `function` alone.
+cloud::bind_service() {
+  local who=$1 role
+  shift
+  cloud::find gcloud run services get-iam-policy "$function" --project="$GCP_PROJECT_ID" \
+    --region="$REGION" --format=json || true
+  for role in "$@"; do
+    if ! cloud::binds "$found" "$role" "$who"; then
+      cloud::say "$role on $function for $who"
+      cloud::run gcloud run services add-iam-policy-binding "$function" --project="$GCP_PROJECT_ID" \
+        --region="$REGION" --member="$who" --role="$role" --format=none
+    fi
+  done
 }
 
 # cloud::binds JSON ROLE WHO: whether a policy, or a dataset's access list, gives somebody a role.
@@ -289,11 +348,13 @@ cloud::deploy() {
   [[ -n $dry_run ]] || cloud::deployed
 }
 
-# cloud::deploy_command ENTRY_POINT: set `deployment` to the command, with the options that both
-# functions have. A redeploy sends all of them again: what is left out is reset.
+# cloud::deploy_command ENTRY_POINT [TIMEOUT [NAME=VALUE]]: set `deployment` to the command, with the
+# options that all functions have; with a variable that the others do not have. A redeploy sends all of
+# them again: what is left out is reset.
 cloud::deploy_command() {
   local variables=GCP_PROJECT_ID=$GCP_PROJECT_ID
   [[ $REGISTRY_TABLE == ml_registry.models ]] || variables+=,REGISTRY_TABLE=$REGISTRY_TABLE
+  variables+=${3:+,$3}
   deployment=(
     gcloud functions deploy "$function" --gen2
     --project="$GCP_PROJECT_ID"
@@ -304,7 +365,7 @@ cloud::deploy_command() {
     --service-account="$service_account"
     --build-service-account="projects/$GCP_PROJECT_ID/serviceAccounts/$(cloud::email "$BUILD_SERVICE_ACCOUNT")"
     --set-env-vars="$variables"
-    --timeout=60s
+    --timeout="${2:-60s}"
     --no-allow-unauthenticated
     --quiet
   )
@@ -338,6 +399,23 @@ cloud::check_setup() {
     || lib::fail "expected $STORAGE_AGENT_ROLE for the Cloud Storage service agent, found no such binding: $remedy"
 }
 
+# cloud::check_views REMEDY: fail unless all is there that setup.sh makes and a reader of the views needs.
+cloud::check_views() {
+  local remedy=$1 builder name
+  builder=$(cloud::email "$BUILD_SERVICE_ACCOUNT")
+  cloud::find gcloud iam service-accounts describe "$builder" --project="$GCP_PROJECT_ID" \
+    --format='value(email)' || lib::fail "expected the service account $builder, found none: $remedy"
+  for name in "$REGISTRY_TABLE" "${REGISTRY_TABLE%.*}.vanished"; do
+    cloud::find "${bq[@]}" show --format=json "$GCP_PROJECT_ID:$name" \
+      || lib::fail "expected the table $name, found none: $remedy"
+  done
+  for name in "${VIEWS[@]}"; do
+    name=${REGISTRY_TABLE%.*}.$name
+    cloud::find "${bq[@]}" show --format=json "$GCP_PROJECT_ID:$name" \
+      || lib::fail "expected the view $name, found none: $remedy"
+  done
+}
+
 # cloud::deployed: say how to see it work.
 cloud::deployed() {
   cat <<EOF
@@ -360,12 +438,13 @@ cloud::one_environment() {
   esac
 }
 
-# cloud::one_function NAME: likewise, of an environment or of the inventory.
+# cloud::one_function NAME: likewise, of an environment, the inventory or a reconciliation.
 cloud::one_function() {
   case $1 in
     dev | staging | prod) cloud::environment "$1" ;;
     inventory) cloud::inventory ;;
-    *) lib::bad_usage "expected one of dev, staging, prod, inventory, found ${1:-nothing}" ;;
+    reconcile-dev | reconcile-staging | reconcile-prod) cloud::reconciliation "${1#reconcile-}" ;;
+    *) lib::bad_usage "expected one of dev, staging, prod, inventory, reconcile-<environment>, found ${1:-nothing}" ;;
   esac
 }
 

@@ -9,12 +9,15 @@ export REGION="${REGION:-us-central1}"
 export BUCKET_PREFIX="${BUCKET_PREFIX:-ml-models}"
 # <dataset>.<table>
 export REGISTRY_TABLE="${REGISTRY_TABLE:-ml_registry.models}"
-# The functions are <prefix>-dev, <prefix>-staging and <prefix>-prod, and <prefix>-inventory.
+# The functions are <prefix>-dev, <prefix>-staging and <prefix>-prod, <prefix>-inventory, and
+# <prefix>-reconcile-dev, <prefix>-reconcile-staging and <prefix>-reconcile-prod.
 export FUNCTION_PREFIX="${FUNCTION_PREFIX:-model-registry}"
 # The identities are <prefix>-dev, <prefix>-staging and <prefix>-prod; an account's id has 30 letters at most.
 export SERVICE_ACCOUNT_PREFIX="${SERVICE_ACCOUNT_PREFIX:-model-registry-sa}"
 # The identity of the inventory; 30 letters at most, likewise.
 export INVENTORY_SERVICE_ACCOUNT="${INVENTORY_SERVICE_ACCOUNT:-model-registry-inventory}"
+# The identity of the reconciliation, in all environments; 30 letters at most, likewise.
+export RECONCILE_SERVICE_ACCOUNT="${RECONCILE_SERVICE_ACCOUNT:-model-registry-reconcile}"
 # The identity that builds the functions.
 export BUILD_SERVICE_ACCOUNT="${BUILD_SERVICE_ACCOUNT:-model-registry-build}"
 # Who deploys, such as user:ada@example.com or serviceAccount:…; whoever runs setup.sh when it is empty.

@@ -1,10 +1,12 @@
 #!/usr/bin/env bash
 #
-# Delete an environment's function and its trigger, or the inventory. Nothing else: buckets, table,
-# rows and service accounts stay. Without its function, an environment's uploads are not registered.
+# Delete an environment's function and its trigger, the inventory, or a reconciliation and its job.
+# Nothing else: buckets, tables, rows and service accounts stay. Without its function, an environment's
+# uploads are not registered.
 #
-# Usage: deploy/delete.sh [--dry-run] [--yes] dev|staging|prod|inventory
+# Usage: deploy/delete.sh [--dry-run] [--yes] NAME
 #
+#   NAME        dev, staging, prod, inventory, reconcile-dev, reconcile-staging or reconcile-prod
 #   --yes       do not ask
 #   --dry-run   print the command, ready to paste, and run nothing
 #   --help      print this
@@ -24,7 +26,8 @@ main() {
       --dry-run) dry_run=yes ;;
       --yes) yes=yes ;;
       dev | staging | prod | inventory) name=$name$argument ;;
-      *) lib::bad_usage "expected dev, staging, prod or inventory, found $argument" ;;
+      reconcile-dev | reconcile-staging | reconcile-prod) name=$name$argument ;;
+      *) lib::bad_usage "expected dev, staging, prod, inventory or reconcile-<environment>, found $argument" ;;
     esac
   done
   cloud::one_function "$name"
@@ -39,8 +42,18 @@ main() {
       [[ $answer == [yY]* ]] || lib::fail "nothing was deleted"
     fi
   fi
+  # The job first: while the function is there, this can be run again.
+  if [[ $name == reconcile-* ]] && { [[ -n $dry_run ]] || find_job; }; then
+    cloud::run gcloud scheduler jobs delete "$function" --location="$REGION" \
+      --project="$GCP_PROJECT_ID" --quiet
+  fi
   cloud::run gcloud functions delete "$function" --gen2 --project="$GCP_PROJECT_ID" \
     --region="$REGION" --quiet
+}
+
+find_job() {
+  cloud::find gcloud scheduler jobs describe "$function" --location="$REGION" \
+    --project="$GCP_PROJECT_ID" --format='value(name)'
 }
 
 main "$@"

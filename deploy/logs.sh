@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
 #
-# Show what an environment's function, or the inventory, has logged, the newest last.
+# Show what an environment's function, the inventory, or a reconciliation has logged, the newest last.
 #
-# Usage: deploy/logs.sh [--dry-run] [--errors] dev|staging|prod|inventory
+# Usage: deploy/logs.sh [--dry-run] [--errors] NAME
 #
+#   NAME        dev, staging, prod, inventory, reconcile-dev, reconcile-staging or reconcile-prod
 #   --errors    errors only: failed and invalid events, questions without an answer
 #   --dry-run   print the command, ready to paste, and run nothing
 #   --help      print this
@@ -23,7 +24,8 @@ main() {
       --dry-run) dry_run=yes ;;
       --errors) severity=ERROR ;;
       dev | staging | prod | inventory) name=$name$argument ;;
-      *) lib::bad_usage "expected dev, staging, prod or inventory, found $argument" ;;
+      reconcile-dev | reconcile-staging | reconcile-prod) name=$name$argument ;;
+      *) lib::bad_usage "expected dev, staging, prod, inventory or reconcile-<environment>, found $argument" ;;
     esac
   done
   cloud::one_function "$name"

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 #
-# Set up a Google Cloud project for the registry: APIs, buckets, dataset, table, views, service
+# Set up a Google Cloud project for the registry: APIs, buckets, dataset, tables, views, service
 # accounts, roles. Once; and again at any time: what is right already is left as it is, and nothing
 # is ever deleted or replaced, but for a view of another definition.
 #
@@ -40,7 +40,7 @@ main() {
   ((${#environments[@]})) || environments=(dev staging prod)
 
   cloud::require gcloud bq
-  apis
+  cloud::apis "${APIS[@]}"
   ! cloud::policy || policy=$found
   cloud::find_deployer
   build_account
@@ -52,18 +52,6 @@ main() {
     identity
   done
   [[ -n $dry_run ]] || cloud::say "Ready. Deploy with: $(printf 'deploy/%s.sh ' "${environments[@]}")"
-}
-
-apis() {
-  local name missing=()
-  cloud::find gcloud services list --enabled --project="$GCP_PROJECT_ID" \
-    --format='value(config.name)' || true
-  for name in "${APIS[@]}"; do
-    grep -qx "$name.googleapis.com" <<<"$found" || missing+=("$name.googleapis.com")
-  done
-  ((${#missing[@]})) || return 0
-  cloud::say "APIs"
-  cloud::run gcloud services enable "${missing[@]}" --project="$GCP_PROJECT_ID"
 }
 
 build_account() {
@@ -101,6 +89,10 @@ dataset() {
   if [[ -z $complete ]]; then
     cloud::say "table $REGISTRY_TABLE"
     query "$(cloud::sql "$root/deploy/bigquery/models.sql")"
+  fi
+  if ! cloud::find "${bq[@]}" show --format=json "$GCP_PROJECT_ID:$dataset.vanished"; then
+    cloud::say "table $dataset.vanished"
+    query "$(cloud::sql "$root/deploy/bigquery/vanished.sql")"
   fi
   for view in "${VIEWS[@]}"; do
     file=$root/deploy/bigquery/views/$view.sql
@@ -150,13 +142,7 @@ identity() {
   for role in "${PROJECT_ROLES[@]}"; do
     cloud::bind "$member" "$role"
   done
-  cloud::find "${bq[@]}" get-iam-policy --format=json "$GCP_PROJECT_ID:$REGISTRY_TABLE" || true
-  if ! cloud::binds "$found" "$TABLE_ROLE" "$member"; then
-    cloud::say "$TABLE_ROLE on $REGISTRY_TABLE for $member"
-    cloud::retry "$NOT_VISIBLE" "$member is not visible yet" \
-      "${bq[@]}" --format=none add-iam-policy-binding --member="$member" \
-      --role="$TABLE_ROLE" "$GCP_PROJECT_ID:$REGISTRY_TABLE"
-  fi
+  cloud::bind_table "$REGISTRY_TABLE"
   cloud::bind_dataset "$DATASET_ROLE"
 }
 

@@ -1,13 +1,16 @@
 """The command line: what the views answer, as a table, JSON or CSV."""
 
+import contextlib
 import csv
 import dataclasses
 import functools
+import itertools
 import json
 import os
 import re
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -15,9 +18,11 @@ import click
 import humanize
 from rich.cells import cell_len
 from rich.console import Console
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Column, Table
 from rich.text import Text
 
+from registry import reconciliation
 from registry.bigquery import connect
 from registry.errors import InvalidSettings, RegistryError
 from registry.inventory import (
@@ -33,7 +38,9 @@ from registry.inventory import (
     Row,
     to_json,
 )
+from registry.reconciliation import Difference, Finding
 from registry.settings import DEFAULT_TABLE, Environment, Settings
+from registry.table import RegistryTable
 
 NOT_FOUND = 1
 FAILED = 2
@@ -41,6 +48,7 @@ INTERRUPTED = 130
 UNREAD = 141
 
 FOLDED_WIDTH = 12
+LINE_EVERY = 100_000
 
 _PERIODS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 _STYLES = {
@@ -235,13 +243,18 @@ def _cell(latest: LatestModel | None) -> Text:
     return cell
 
 
+def _version(row: ModelVersion | Artifact) -> Text:
+    gone = f" gone since {row.gone_since:%Y-%m-%d}" if row.gone_since else ""
+    return Text(f"v{row.model_version}", "bold").append(gone, "not bold yellow")
+
+
 def _versions(rows: Sequence[ModelVersion]) -> Table:
     return _table(
         *("version", "environment", "uploaded", "size", "files", "by", "overwrites", "as before"),
         folded=["by"],
         rows=(
             [
-                Text(f"v{row.model_version}", "bold"),
+                _version(row),
                 Text(row.environment),
                 _time(row.last_upload_timestamp),
                 _size(row.total_bytes),
@@ -261,7 +274,7 @@ def _files(rows: Sequence[Artifact]) -> Table:
         folded=["file", "by"],
         rows=(
             [
-                Text(f"v{row.model_version}", "bold"),
+                _version(row),
                 Text(row.environment),
                 _text(row.file_name),
                 _size(row.file_size_bytes),
@@ -313,23 +326,44 @@ def _generations(rows: Sequence[Generation]) -> Table:
     )
 
 
-def _question(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the options which all share; it is called with what they say."""
+_PROJECT = click.option(
+    "--project",
+    envvar="GCP_PROJECT_ID",
+    show_envvar=True,
+    default="",
+    help="The project that holds the table.",
+)
+_TABLE = click.option(
+    "--table",
+    envvar="REGISTRY_TABLE",
+    default=DEFAULT_TABLE,
+    show_default=True,
+    show_envvar=True,
+    help="<dataset>.<table>; the views are beside it.",
+)
+_SINCE = click.option(
+    "--since",
+    type=_Since(),
+    default="1970-01-01",
+    help="Only what was uploaded since: 2026-11-01, 2026-11-01T12:00:00Z, 90m, 12h, 7d, 2w.",
+)
+_FORMAT = click.option(
+    "--format",
+    type=click.Choice(["table", "json", "csv"]),
+    default=lambda: "table" if sys.stdout.isatty() else "json",
+    help="[default: table on a terminal, else json]",
+)
 
-    @click.option(
-        "--project",
-        envvar="GCP_PROJECT_ID",
-        show_envvar=True,
-        help="The project that holds the table.",
-    )
-    @click.option(
-        "--table",
-        envvar="REGISTRY_TABLE",
-        default=DEFAULT_TABLE,
-        show_default=True,
-        show_envvar=True,
-        help="<dataset>.<table>; the views are beside it.",
-    )
+
+def _settings(project: str, table: str) -> Settings:
+    return Settings.from_environ({**os.environ, "GCP_PROJECT_ID": project, "REGISTRY_TABLE": table})
+
+
+def _question(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options which all questions share; it is called with what they say."""
+
+    @_PROJECT
+    @_TABLE
     @click.option(
         "--environment",
         "environments",
@@ -337,39 +371,28 @@ def _question(command: Callable[..., None]) -> Callable[..., None]:
         multiple=True,
         help="Only this one; can be given more than once.",
     )
-    @click.option(
-        "--since",
-        type=_Since(),
-        default="1970-01-01",
-        help="Only what was uploaded since: 2026-11-01, 2026-11-01T12:00:00Z, 90m, 12h, 7d, 2w.",
-    )
+    @_SINCE
     @click.option("--limit", type=click.IntRange(1, 1_000_000_000), help="At most so many rows.")
-    @click.option(
-        "--format",
-        type=click.Choice(["table", "json", "csv"]),
-        help="[default: table on a terminal, else json]",
-    )
+    @_FORMAT
     @functools.wraps(command)
     def wrapped(  # noqa: PLR0913 - one for each option
         *,
-        project: str | None,
+        project: str,
         table: str,
         environments: Sequence[str],
         since: datetime,
         limit: int | None,
-        format: str | None,  # noqa: A002 - the option's name
+        format: str,  # noqa: A002 - the option's name
         **arguments: Any,  # noqa: ANN401 - the command's own
     ) -> None:
-        settings = Settings.from_environ(
-            {**os.environ, "GCP_PROJECT_ID": project or "", "REGISTRY_TABLE": table}
-        )
+        settings = _settings(project, table)
         command(
             _Question(
                 inventory=Inventory(connect(settings), settings.table),
                 wanted=Filter(
                     environments=environments or tuple(Environment), since=since, limit=limit
                 ),
-                format=format or ("table" if sys.stdout.isatty() else "json"),
+                format=format,
             ),
             **arguments,
         )
@@ -395,6 +418,7 @@ def main() -> None:
       python -m registry show fraud-detection --files
       python -m registry promotions --environment prod --since 7d
       python -m registry history gs://ml-models-prod/fraud-detection/v3/model.pkl
+      python -m registry reconcile dev --dry-run
     """  # noqa: D301 - \b keeps Click from filling the lines
 
 
@@ -494,3 +518,169 @@ def history(question: _Question, url: str) -> None:
     rows = question.inventory.generations(bucket, name, question.wanted)
     question.answer(rows, Generation, lambda: _generations(rows))
     question.expect(rows, url)
+
+
+@main.command()
+@click.argument(
+    "environments",
+    metavar="ENVIRONMENT...",
+    nargs=-1,
+    required=True,
+    type=click.Choice([environment.value for environment in Environment]),
+)
+@click.option("--dry-run", is_flag=True, help="Only say what differs; write nothing.")
+@click.option("--prefix", type=_Name(), default="", help="Only names that begin so: MODEL/.")
+@click.option(
+    "--all-generations", is_flag=True, help="Also what was overwritten, as far as it is kept."
+)
+@click.option(
+    "--bucket-prefix",
+    envvar="BUCKET_PREFIX",
+    default="ml-models",
+    show_default=True,
+    show_envvar=True,
+    help="The buckets are <prefix>-<environment>.",
+)
+@_PROJECT
+@_TABLE
+@_SINCE
+@_FORMAT
+def reconcile(  # noqa: PLR0913 - one for each option
+    *,
+    environments: Sequence[str],
+    dry_run: bool,
+    prefix: str,
+    all_generations: bool,
+    bucket_prefix: str,
+    project: str,
+    table: str,
+    since: datetime,
+    format: str,  # noqa: A002 - the option's name
+) -> None:
+    """
+    Compare the buckets of environments with the registry, and let it catch up.
+
+    A finding is unregistered (in the bucket, not in the registry: its event was lost, or came
+    before the function), vanished (the other way around) or outside the layout, with the reason.
+    What is unregistered is registered, as its event would have been; what has vanished is
+    recorded, and no longer shown as being there. Can be interrupted, and run again, at any time.
+
+    \b
+    Exit codes:
+      0  nothing differs, or, without --dry-run, all that did is settled
+      1  with --dry-run: something is unregistered or has vanished
+      2  it could not be told, or not be done
+
+    \b
+    Examples:
+      python -m registry reconcile dev --dry-run
+      python -m registry reconcile dev staging prod
+      python -m registry reconcile prod --prefix fraud-detection/ --all-generations
+    """  # noqa: D301
+    from registry.bucket import Bucket  # noqa: PLC0415 - takes a while, and nothing else needs it
+
+    settings = _settings(project, table)
+    client = connect(settings)
+    differences = 0
+    with _findings(format) as write:
+        for environment in environments:
+            bucket = Bucket.connect(settings.project, f"{bucket_prefix}-{environment}")
+            counts: Counter[str] = Counter()
+            with _progress(bucket.name) as on_object:
+                for finding in reconciliation.reconcile(
+                    bucket,
+                    Inventory(client, settings.table),
+                    None if dry_run else RegistryTable(client, settings.table),
+                    clock=lambda: datetime.now(UTC),
+                    prefix=prefix,
+                    since=since,
+                    all_generations=all_generations,
+                    on_object=on_object,
+                ):
+                    write(FindingRow.of(bucket.name, finding))
+                    counts[finding.difference] += 1
+            differences += counts[Difference.UNREGISTERED] + counts[Difference.VANISHED]
+            told = ", ".join(f"{counts[kind]:,} {kind}" for kind in Difference)
+            click.echo(f"gs://{bucket.name}: {told}", err=True)
+    if dry_run and differences:
+        sys.exit(NOT_FOUND)
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class FindingRow(Row):
+    """A finding, as it is printed."""
+
+    difference: str
+    gcs_bucket: str
+    gcs_path: str
+    generation: int | None
+    file_size_bytes: int | None
+    upload_timestamp: datetime | None
+    reason: str | None
+
+    @classmethod
+    def of(cls, bucket: str, finding: Finding) -> "FindingRow":
+        """Flatten a finding."""
+        return cls(
+            difference=finding.difference.value,
+            gcs_bucket=bucket,
+            gcs_path=finding.name,
+            generation=finding.generation,
+            file_size_bytes=finding.stored.size if finding.stored else None,
+            upload_timestamp=finding.time,
+            reason=finding.reason,
+        )
+
+
+@contextlib.contextmanager
+def _findings(format: str) -> Iterator[Callable[[FindingRow], None]]:  # noqa: A002
+    """Print findings as they come, so that a million of them take no memory."""
+    columns = [field.name for field in dataclasses.fields(FindingRow)]
+    separators = itertools.chain(["[\n"], itertools.repeat(",\n"))
+    console = Console(highlight=False)
+    as_csv = csv.writer(sys.stdout, lineterminator="\n")
+
+    def write(row: FindingRow) -> None:
+        if format == "json":
+            click.echo(next(separators) + to_json([row])[2:-2], nl=False)
+        elif format == "csv":
+            as_csv.writerow(_csv(getattr(row, column)) for column in columns)
+        else:
+            reason = f": {row.reason}" if row.reason else ""
+            outside = row.difference == Difference.OUTSIDE_THE_LAYOUT
+            told = Text(f"{row.difference:<18}", "yellow" if outside else "bold red")
+            name = _text(f"gs://{row.gcs_bucket}/{row.gcs_path}{reason}")
+            console.print(told, name, soft_wrap=True)
+
+    if format == "csv":
+        as_csv.writerow(columns)
+    try:
+        yield write
+    finally:
+        if format == "json":
+            click.echo("[]" if next(separators)[0] == "[" else "\n]")
+        sys.stdout.flush()
+
+
+@contextlib.contextmanager
+def _progress(bucket: str) -> Iterator[Callable[[], None]]:
+    """Show how many objects were compared: on a terminal at once, else a line now and then."""
+    console = Console(stderr=True)
+    if console.is_terminal:
+        with Progress(
+            SpinnerColumn(),
+            TextColumn(f"gs://{bucket}: {{task.completed:,.0f}} objects compared"),
+            TimeElapsedColumn(),
+            console=console,
+            transient=True,
+        ) as progress:
+            task = progress.add_task("", total=None)
+            yield lambda: progress.advance(task)
+    else:
+        count = itertools.count(1)
+
+        def on_object() -> None:
+            if (compared := next(count)) % LINE_EVERY == 0:
+                click.echo(f"gs://{bucket}: {compared:,} objects compared", err=True)
+
+        yield on_object

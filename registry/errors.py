@@ -12,7 +12,9 @@ RegistryError
 │       └── UploadPart          … and nobody need look at it
 ├── InvalidEvent                drop: no repeat will mend it, somebody should look at it
 ├── AppendFailed                repeat: somebody, or time, can mend the cause
-└── QueryFailed                 tell whoever asked: the same holds
+├── QueryFailed                 tell whoever asked: the same holds
+├── ListingFailed               tell whoever asked: the same holds
+└── OutOfOrder                  stop: what would be said could be wrong
 
 This module imports nothing, so that every other one can import it.
 """
@@ -64,3 +66,11 @@ class AppendFailed(RegistryError):
 
 class QueryFailed(RegistryError):
     """BigQuery did not answer a question about the inventory."""
+
+
+class ListingFailed(RegistryError):
+    """Cloud Storage did not list a bucket."""
+
+
+class OutOfOrder(RegistryError):
+    """Names that should come in order do not."""

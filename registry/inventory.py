@@ -1,7 +1,7 @@
 """What is where, since when, by whom, and whether it is the same: typed reads of the views."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -15,6 +15,7 @@ from google.cloud.bigquery.retry import DEFAULT_JOB_RETRY, DEFAULT_RETRY
 from registry.artifact import INT64_MAX, ArtifactPath
 from registry.bigquery import LOG_IN, explain, reasons
 from registry.errors import QueryFailed
+from registry.reconciliation import Registered
 from registry.settings import Environment
 
 # An answer may take its time when the table is large, but all is over within a minute. The client's
@@ -22,6 +23,7 @@ from registry.settings import Environment
 ANSWER_SECONDS = 30.0
 RETRY_SECONDS = 20.0
 
+_PAGE_ROWS = 20_000
 _EVER = datetime.fromtimestamp(0, UTC)
 _REMEDIES = {
     "accessDenied": "whoever asks needs roles/bigquery.dataViewer on the dataset and"
@@ -48,7 +50,13 @@ class Row:
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> Self:
         """Take the columns that are known here; the view may have more."""
-        return cls(**{field.name: row[field.name] for field in fields(cls)})
+        try:
+            return cls(**{field.name: row[field.name] for field in fields(cls)})
+        except KeyError as error:
+            raise QueryFailed(
+                f"expected views with the columns of this program, found {error}:"
+                f" {_REMEDIES['invalidQuery']}"
+            ) from error
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +84,7 @@ class Artifact(Generation):
 
     first_upload_timestamp: datetime
     overwrites: int
+    gone_since: datetime | None
 
     @property
     def file_name(self) -> str:
@@ -89,7 +98,8 @@ class ModelVersion(Row):
     A row of `model_versions`: what an environment has of a version.
 
     `fingerprint` is equal where the files are the same; None where a checksum is missing.
-    `staging_vs_dev` is set in the row of staging alone, `prod_vs_staging` in that of prod.
+    `gone_since` is when all of it was found to have vanished. `staging_vs_dev` is set in the row of
+    staging alone, `prod_vs_staging` in that of prod.
     """
 
     model_name: str
@@ -102,6 +112,7 @@ class ModelVersion(Row):
     uploaders: Sequence[str]
     overwrites: int
     fingerprint: str | None
+    gone_since: datetime | None
     staging_vs_dev: str | None
     prod_vs_staging: str | None
 
@@ -248,6 +259,26 @@ _GENERATIONS = """
       AND IFNULL(upload_timestamp, registered_at) >= @since
     ORDER BY IFNULL(upload_timestamp, registered_at) DESC, generation DESC
 """
+_REGISTERED = """
+    SELECT
+      registrations.gcs_path AS name,
+      registrations.generation,
+      registrations.upload_timestamp,
+      registrations.registered_at,
+      gone.gcs_path IS NOT NULL AS vanished
+    FROM registrations
+    LEFT JOIN (
+      SELECT DISTINCT gcs_bucket, gcs_path, IFNULL(generation, -1) AS generation FROM vanished
+    ) AS gone
+      ON registrations.gcs_bucket = gone.gcs_bucket
+      AND registrations.gcs_path = gone.gcs_path
+      AND IFNULL(registrations.generation, -1) = gone.generation
+    WHERE registrations.gcs_bucket = @gcs_bucket
+      AND STARTS_WITH(registrations.gcs_path, @prefix)
+      AND registrations.environment IN UNNEST(@environments)
+      AND IFNULL(registrations.upload_timestamp, registrations.registered_at) >= @since
+    ORDER BY name
+"""
 
 
 class Inventory:
@@ -317,9 +348,20 @@ class Inventory:
             model_name=model_name,
         )
 
+    def registered(self, bucket: str, prefix: str = "") -> Iterator[Registered]:
+        """Give every generation which is registered of a bucket, by name, a page at a time."""
+        values = {"gcs_bucket": bucket, "prefix": prefix}
+        for row in self._rows(_REGISTERED, EVERYTHING, values, paged=True):
+            yield Registered(**row)
+
     def _query[T: Row](
         self, kind: type[T], sql: str, wanted: Filter, **values: str | int | None
     ) -> list[T]:
+        return [kind.from_row(row) for row in self._rows(sql, wanted, values, paged=False)]
+
+    def _rows(
+        self, sql: str, wanted: Filter, values: Mapping[str, str | int | None], *, paged: bool
+    ) -> Iterator[Mapping[str, Any]]:
         config = bigquery.QueryJobConfig(
             default_dataset=self._dataset,
             query_parameters=[
@@ -342,13 +384,9 @@ class Inventory:
                 api_timeout=ANSWER_SECONDS,
                 wait_timeout=ANSWER_SECONDS,
                 max_results=wanted.limit,
+                page_size=_PAGE_ROWS if paged else None,
             )
-            return [kind.from_row(row) for row in rows]
-        except KeyError as error:
-            raise QueryFailed(
-                f"expected views with the columns of this program, found {error}:"
-                f" {_REMEDIES['invalidQuery']}"
-            ) from error
+            yield from map(dict, rows)
         except RefreshError as error:
             raise QueryFailed(f"expected valid credentials, found {error}: {LOG_IN}") from error
         except (GoogleAPIError, GoogleAuthError, OSError) as error:

@@ -2,6 +2,7 @@
 
 import json
 import traceback
+from collections.abc import Mapping
 
 from registry.outcome import Outcome
 
@@ -30,6 +31,12 @@ def line(outcome: Outcome, *, duration_ms: int) -> str:
     if outcome.error is not None:
         fields["stack_trace"] = "".join(traceback.format_exception(outcome.error))
     return json.dumps(fields)
+
+
+def reconciled(told: Mapping[str, object]) -> str:
+    """Write what a reconciliation found and settled."""
+    message = "reconciled " + ", ".join(f"{key}: {value}" for key, value in told.items())
+    return json.dumps({"severity": "INFO", "message": message, **told})
 
 
 def problem(error: Exception) -> str:

@@ -321,7 +321,10 @@ def _odd_files(row: ModelVersionFiles, rows: Sequence[ModelVersionFiles]) -> Odd
     ]
     if len(before.artifacts) < before.files or len(row.artifacts) < row.files:
         return OddFiles(listed=False)
-    here, there = ({_content(file) for file in of.artifacts} for of in (row, before))
+    here, there = (
+        {_content(file) for file in of.artifacts if file.gone_since is None or of.gone_since}
+        for of in (row, before)
+    )
     return OddFiles(
         paths=frozenset(file.gcs_path for file in row.artifacts if _content(file) not in there),
         missing=sorted({name for name, *_ in there} - {name for name, *_ in here}),

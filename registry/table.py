@@ -1,8 +1,10 @@
 """The registry's table in BigQuery, and the only writer to it."""
 
+import hashlib
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
 from http import HTTPStatus
 from typing import Any, cast
 
@@ -13,6 +15,7 @@ from google.cloud import bigquery
 
 from registry.bigquery import explain, reasons
 from registry.errors import AppendFailed
+from registry.reconciliation import Finding
 from registry.registration import Registration
 
 # Attempts begin until RETRY, each ends within ATTEMPT, and BigQuery may ask for a wait of up to as
@@ -24,6 +27,7 @@ ANSWER_SECONDS = 7.0
 LONGEST_WAIT_SECONDS = 10.0
 RETRY_SECONDS = 24.0
 
+_SHOWN_ROWS = 3
 _BUSY = {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS}
 _TRANSIENT_REASONS = {"rateLimitExceeded", "backendError", "internalError"}
 _REMEDIES = {
@@ -49,44 +53,67 @@ class RegistryTable:
         # it is late. Threads start with the first event, hence not before the server has forked.
         self._attempts = ThreadPoolExecutor(max_workers=32, thread_name_prefix="attempt")
 
-    def append(self, registration: Registration) -> None:
+    def append(self, *registrations: Registration) -> None:
         """
-        Append one row; when this returns, BigQuery has confirmed it.
+        Append a row for each, some hundreds at most; when this returns, BigQuery has all of them.
 
         A column which the table lacks is left out, so that a table without the lineage columns
         goes on working. The insert id lets BigQuery drop a repeat, which makes it safe to send
         again whatever was not confirmed.
 
         Raises:
-            AppendFailed: BigQuery refused the row, or did not confirm it within 45 s.
+            AppendFailed: BigQuery refused a row, or did not confirm them within 45 s.
         """
-        row, insert_id = registration.row(), registration.insert_id
+        self._insert(self._table, {one.insert_id: one.row() for one in registrations})
+
+    def append_vanished(self, bucket: str, findings: Sequence[Finding], found_at: datetime) -> None:
+        """
+        Append what was found to have vanished from a bucket to the table beside, likewise.
+
+        Raises:
+            AppendFailed: BigQuery refused a row, or did not confirm them within 45 s.
+        """
+        rows = {}
+        for finding in findings:
+            identity = f"{bucket}/{finding.name}#{finding.generation}"
+            rows[hashlib.sha256(identity.encode()).hexdigest()] = {
+                "gcs_bucket": bucket,
+                "gcs_path": finding.name,
+                "generation": None if finding.generation is None else str(finding.generation),
+                "upload_timestamp": finding.time.isoformat() if finding.time else None,
+                "found_at": found_at.isoformat(),
+            }
+        dataset = self._table.rpartition(".")[0]
+        self._insert(f"{dataset}.vanished", rows)
+
+    def _insert(self, table: str, rows: Mapping[str, Mapping[str, str | None]]) -> None:
+        """Insert rows by insert id."""
         try:
-            row_errors = _RETRY(self._attempt)(row, insert_id)
+            row_errors = _RETRY(self._attempt)(table, rows)
         except Exception as error:
             # Whatever it is, from a name that does not resolve to an answer that is cut off: the
             # row is not confirmed.
             found = explain(error, _REMEDIES)
-            raise AppendFailed(f"expected {self._table} to take the row, {found}") from error
+            raise AppendFailed(f"expected {table} to take the row, {found}") from error
         if row_errors:
             refusals = "; ".join(
                 f"{problem.get('reason')}: {problem.get('location')}: {problem.get('message')}"
-                for refused in row_errors
+                for refused in row_errors[:_SHOWN_ROWS]
                 for problem in refused["errors"]
             )
             raise AppendFailed(
-                f"expected {self._table} to take the row, found {refusals}:"
+                f"expected {table} to take the row, found {refusals}:"
                 " compare its columns with deploy/bigquery/models.sql"
             )
 
     def _attempt(
-        self, row: Mapping[str, str | None], insert_id: str
+        self, table: str, rows: Mapping[str, Mapping[str, str | None]]
     ) -> Sequence[Mapping[str, Any]]:
         attempt = self._attempts.submit(
             self._client.insert_rows_json,
-            self._table,
-            [row],
-            row_ids=[insert_id],
+            table,
+            list(rows.values()),
+            row_ids=list(rows),
             ignore_unknown_values=True,
             retry=cast("Retry", None),
             # The client hands this on to requests, which takes the pair.

@@ -94,6 +94,7 @@ def new_project(name: str) -> Json:
         "tables": {},
         "functions": {},
         "triggers": {},
+        "jobs": {},
         "topics": {},
         "subscriptions": {},
         "metrics": {},
@@ -437,6 +438,27 @@ def _(cloud: Cloud) -> None:
             found["public_access_prevention"] = "enforced"
 
 
+@command("gcloud", "storage buckets get-iam-policy", "--format=", api="storage")
+def _(cloud: Cloud) -> None:
+    [url] = cloud.arguments
+    bucket(cloud, url)
+    show_policy(cloud, f"buckets/{url}")
+
+
+@command(
+    "gcloud",
+    "storage buckets add-iam-policy-binding",
+    "--member= --role= --condition= --format=",
+    changes=True,
+    api="storage",
+)
+def _(cloud: Cloud) -> None:
+    [url] = cloud.arguments
+    bucket(cloud, url)
+    cloud.bind(f"buckets/{url}", cloud.flag("--member"), cloud.flag("--role"))
+    show_policy(cloud, f"buckets/{url}")
+
+
 @command("gcloud", "storage cp", "--custom-metadata=", changes=True, api="storage")
 def _(cloud: Cloud) -> None:
     source, url = cloud.arguments
@@ -511,7 +533,9 @@ def _(cloud: Cloud) -> None:
     made = cloud.state["functions"].setdefault(name, {"name": name, "state": "FAILED"})
     options = {key: values for key, values in cloud.flags.items() if key != "--source"}
     trigger = {} if "--trigger-http" in cloud.flags else event_trigger(cloud, project)
-    made |= {"state": "ACTIVE", "options": options, **trigger}
+    # An event's function has one too.
+    uri = f"https://{cloud.arguments[0]}-fmwgdkwtaq-uc.a.run.app"
+    made |= {"state": "ACTIVE", "options": options, "serviceConfig": {"uri": uri}, **trigger}
     told("Preparing function...done.\nDeploying function...done.")
     show(cloud, made)
 
@@ -577,6 +601,86 @@ def _(cloud: Cloud) -> None:
 def _(cloud: Cloud) -> None:
     function(cloud)
     show_policy(cloud, f"services/{cloud.arguments[0]}")
+
+
+def job_name(cloud: Cloud) -> str:
+    """Give a job's full name."""
+    place = f"projects/{cloud.flag('--project')}/locations/{cloud.flag('--location')}"
+    return f"{place}/jobs/{cloud.arguments[0]}"
+
+
+def job(cloud: Cloud) -> Json:
+    """Give the job which the command names."""
+    if job_name(cloud) not in cloud.state["jobs"]:
+        raise Failed(f"NOT_FOUND: Job not found. {WHO}")
+    found: Json = cloud.state["jobs"][job_name(cloud)]
+    return found
+
+
+def set_job(cloud: Cloud, found: Json) -> None:
+    """Give a job what the options say."""
+    schedule, uri = cloud.flag("--schedule"), cloud.flag("--uri")
+    if len(schedule.split()) != 5:
+        raise Failed("INVALID_ARGUMENT: Schedule or time zone is invalid.")
+    if not (parts := re.fullmatch(r"(https://[^/]+)(/.*)?", uri)):
+        raise Failed("INVALID_ARGUMENT: HttpTarget.uri must be a valid URL.")
+    cloud.need_member(cloud.flag("--oidc-service-account-email"))
+    token = {
+        "serviceAccountEmail": cloud.flag("--oidc-service-account-email"),
+        "audience": cloud.flag("--oidc-token-audience"),
+    }
+    found |= {
+        "schedule": schedule,
+        "timeZone": cloud.flag("--time-zone", "Etc/UTC"),
+        "attemptDeadline": cloud.flag("--attempt-deadline", "180s"),
+        "retryConfig": {"retryCount": int(cloud.flag("--max-retry-attempts", "0"))},
+        "httpTarget": {
+            "httpMethod": cloud.flag("--http-method", "POST"),
+            "uri": f"{parts[1]}{parts[2] or '/'}",
+            "oidcToken": token,
+        },
+    }
+    show(cloud, found)
+
+
+JOB = (
+    "--location= --project= --schedule= --time-zone= --uri= --http-method= --attempt-deadline="
+    " --oidc-service-account-email= --oidc-token-audience= --max-retry-attempts= --format="
+)
+
+
+@command(
+    "gcloud", "scheduler jobs describe", "--location= --project= --format=", api="cloudscheduler"
+)
+def _(cloud: Cloud) -> None:
+    show(cloud, job(cloud))
+
+
+@command("gcloud", "scheduler jobs create http", JOB, changes=True, api="cloudscheduler")
+def _(cloud: Cloud) -> None:
+    name = job_name(cloud)
+    if name in cloud.state["jobs"]:
+        raise Failed(f"ALREADY_EXISTS: Job [{name}] already exists.")
+    made: Json = {"name": name, "state": "ENABLED"}
+    set_job(cloud, made)
+    cloud.state["jobs"][name] = made
+
+
+@command("gcloud", "scheduler jobs update http", JOB, changes=True, api="cloudscheduler")
+def _(cloud: Cloud) -> None:
+    set_job(cloud, job(cloud))
+
+
+@command(
+    "gcloud",
+    "scheduler jobs delete",
+    "--location= --project= --quiet",
+    changes=True,
+    api="cloudscheduler",
+)
+def _(cloud: Cloud) -> None:
+    del cloud.state["jobs"][job(cloud)["name"]]
+    told("Deleted job.")
 
 
 @command(

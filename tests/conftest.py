@@ -46,8 +46,9 @@ for number in (signal.SIGINT, signal.SIGHUP):
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add what the tests of the browser read."""
+    """Add what the tests of the browser and the soak read."""
     parser.addoption("--pictures", action="store_true", help="replace the README's pictures")
+    parser.addoption("--seed", type=int, default=20260301, help="of the choices of the soak")
 
 
 def free_port() -> int:
@@ -130,8 +131,9 @@ def apply_sql(client: bigquery.Client, name: str, *, dataset: str, table: str = 
 
 
 def make_registry(client: bigquery.Client, dataset: str, table: str = "models") -> None:
-    """Make the table and its views, as setup does, in a dataset that is there."""
-    apply_sql(client, "models.sql", dataset=dataset, table=table)
+    """Make the tables and the views, as setup does, in a dataset that is there."""
+    for name in ("models.sql", "vanished.sql"):
+        apply_sql(client, name, dataset=dataset, table=table)
     for view in VIEWS:
         apply_sql(client, f"views/{view}.sql", dataset=dataset, table=table)
 

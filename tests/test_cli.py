@@ -249,7 +249,7 @@ def test_the_help_has_examples_whose_options_exist(command: str) -> None:
     assert examples or command == "models"
     for name, arguments in examples:
         assert name == command
-        assert set(re.findall(r"--\w+", arguments.partition("|")[0])) <= known
+        assert set(re.findall(r"--[\w-]+", arguments.partition("|")[0])) <= known
 
 
 def test_each_command_is_in_an_example_of_the_main_help_and_exit_codes_are_told() -> None:

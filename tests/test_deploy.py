@@ -26,7 +26,8 @@ from tests.test_bigquery import COLUMNS
 
 ENVIRONMENTS = ["dev", "staging", "prod"]
 SCRIPTS = [
-    "setup", "dev", "staging", "prod", "inventory", "monitoring", "verify", "delete", "logs",
+    "setup", "dev", "staging", "prod", "inventory", "reconcile", "monitoring", "verify", "delete",
+    "logs",
 ]  # fmt: skip
 VIEWER = "group:ml@example.com"
 # The scripts with arguments that they accept.
@@ -35,6 +36,8 @@ CALLS = [
     ["monitoring", "dev", "--notify", "projects/soufianesys/notificationChannels/42"],
     *(["verify", "dev"], ["delete", "dev", "--yes"], ["delete", "inventory", "--yes"]),
     *(["inventory"], ["inventory", "--viewer", VIEWER, "--viewer", "user:ada@example.com"]),
+    *(["reconcile", "dev"], ["reconcile", "prod", "--schedule", "*/20 1-5 * * mon"]),
+    ["delete", "reconcile-dev", "--yes"],
 ]
 # What the scripts may use of a machine, beside gcloud and bq. `sleep` is recorded.
 BASICS = [
@@ -287,6 +290,7 @@ def email(environment: str) -> str:
 
 
 READER = "model-registry-inventory@soufianesys.iam.gserviceaccount.com"
+RECONCILER = "model-registry-reconcile@soufianesys.iam.gserviceaccount.com"
 
 
 def bindings(cloud: Cloud, policy: str) -> set[tuple[str, str]]:
@@ -329,7 +333,7 @@ def test_setup_makes_what_the_environments_need(cloud: Cloud, named: list[str]) 
     }
     assert state["datasets"]["ml_registry"]["location"] == "us-central1"
     views = {f"ml_registry.{f.stem}" for f in (ROOT / "deploy/bigquery/views").glob("*.sql")}
-    assert {*state["tables"]} == {"ml_registry.models"} | views
+    assert {*state["tables"]} == {"ml_registry.models", "ml_registry.vanished"} | views
     assert [
         column["name"] for column in state["tables"]["ml_registry.models"]["schema"]["fields"]
     ] == [name for name, _, _ in COLUMNS]
@@ -448,6 +452,18 @@ def test_a_table_of_nine_columns_is_mended(ready: Cloud) -> None:
     assert "ADD COLUMN IF NOT EXISTS" in change
     fields = ready.state["tables"]["ml_registry.models"]["schema"]["fields"]
     assert [column["name"] for column in fields] == [name for name, _, _ in COLUMNS]
+
+
+def test_a_registry_without_the_table_of_what_vanished_gets_it(ready: Cloud) -> None:
+    tables = ready.state["tables"]
+    columns = [f["name"] for f in tables["ml_registry.vanished"]["schema"]["fields"]]
+    assert columns == ["gcs_bucket", "gcs_path", "generation", "upload_timestamp", "found_at"]
+    del tables["ml_registry.vanished"]
+    ready.change(tables=tables)
+
+    [change] = ready.do("setup", "dev").changes
+
+    assert "CREATE TABLE IF NOT EXISTS `soufianesys.ml_registry.vanished`" in change
 
 
 def test_a_view_of_another_definition_is_mended(ready: Cloud) -> None:
@@ -788,6 +804,15 @@ def test_help_is_the_header(cloud: Cloud, script: str) -> None:
         (["logs"], "nothing"),
         (["logs", "test"], "test"),
         (["verify", "inventory"], "inventory"),
+        (["logs", "reconcile"], "reconcile"),
+        (["delete", "dev", "reconcile-dev", "--yes"], "devreconcile-dev"),
+        (["reconcile"], "nothing"),
+        (["reconcile", "dev", "prod"], "devprod"),
+        (["reconcile", "inventory"], "inventory"),
+        (["reconcile", "dev", "--schedule"], "nothing"),
+        (["reconcile", "dev", "--schedule", "0 3 * *"], "expected five fields"),
+        (["reconcile", "dev", "--schedule", "0 3 * * * *"], "found 0 3 * * * *"),
+        (["reconcile", "--schedule", "dev"], "found dev"),
         (["inventory", "dev"], "dev"),
         (["inventory", "--viewer"], "expected user:, group:, serviceAccount: or domain:"),
         (["inventory", "--viewer", "ada@example.com"], "found ada@example.com"),
@@ -815,6 +840,7 @@ EACH = [
     ["delete", "dev", "--yes"],
     ["logs", "dev"],
     ["inventory"],
+    ["reconcile", "dev"],
 ]
 
 
@@ -854,7 +880,7 @@ def test_a_missing_tool_is_told(
 
     (only / "gcloud").symlink_to(tools / "gcloud")
     (only / "sleep").symlink_to(tools / "sleep")
-    if words[0] in {"setup", *ENVIRONMENTS, "verify", "inventory"}:
+    if words[0] in {"setup", *ENVIRONMENTS, "verify", "inventory", "reconcile"}:
         ended = deployed.run(*words)
         assert (ended.status, ended.out, ended.changes) == (1, "", [])
         assert one_line(ended.err)
@@ -947,9 +973,11 @@ def test_what_a_dry_run_prints_does_what_the_script_does(
     cloud: Cloud, undisturbed: tuple[Cloud, Ended], tmp_path: Path
 ) -> None:
     """Pasted, one after the other: setup, deployments, monitoring, deletions."""
+    schedule = ["--schedule", "*/20 1-5 * * *"]
     done = cloud.twin("done", new_project(PROJECT))
     for words in (
         *(["setup", "dev"], ["dev"], ["inventory", "--viewer", VIEWER], ["monitoring", "dev"]),
+        *(["reconcile", "dev", *schedule], ["delete", "reconcile-dev", "--yes"]),
         *(["delete", "dev", "--yes"], ["delete", "inventory", "--yes"]),
     ):
         printed = dry_run(cloud, words)
@@ -990,7 +1018,8 @@ def test_gcloud_knows_every_command_that_is_printed_or_run(
     lines = [line for line in printed.splitlines() if line.startswith("gcloud ")]
     lines += re.findall(r"\$\((gcloud (?:[^()']|'[^']*')*)\)", printed)
     again = [["monitoring", "dev", "--notify", CHANNEL], ["inventory", "--viewer", VIEWER]]
-    for words in (["setup", "dev"], *EACH[1:4], *again, *EACH[:3:-1]):
+    jobs = [["reconcile", "dev", "--schedule", "5 4 * * sun"], ["delete", "reconcile-dev", "--yes"]]
+    for words in (["setup", "dev"], *EACH[1:4], *again, *EACH[:3:-1], *jobs):
         ended = cloud.do(*words)
         lines += [str(c) for c in ended.commands if c.tool == "gcloud"]
         lines += re.findall("^gcloud .*", ended.out, re.MULTILINE)
@@ -1156,6 +1185,7 @@ def test_the_inventory_has_its_settings(ready: Cloud) -> None:
     [
         ("dataset", "table ml_registry.models"),
         ("ml_registry.models", "table ml_registry.models"),
+        ("ml_registry.vanished", "table ml_registry.vanished"),
         *((f"ml_registry.{view}", f"view ml_registry.{view}") for view in VIEWS),
         ("accounts", "service account model-registry-build@"),
     ],
@@ -1228,6 +1258,223 @@ def test_the_inventory_is_deleted_with_who_may_open_it(ready: Cloud) -> None:
 
     assert change.startswith("gcloud functions delete model-registry-inventory ")
     assert [name.rpartition("/")[2] for name in ready.state["functions"]] == ["model-registry-dev"]
+
+
+# --- reconcile.sh ---------------------------------------------------------------------------------
+
+
+def test_the_reconciliation_is_deployed_with_exactly_these_options_roles_and_job(
+    ready: Cloud, project: Path, undisturbed: tuple[Cloud, Ended]
+) -> None:
+    before = {policy: {*bindings(ready, policy)} for policy in ready.state["policies"]}
+    access = ready.state["datasets"]["ml_registry"]["access"]
+    ended = ready.do("reconcile", "dev")
+
+    deploy = ended.of("gcloud functions deploy")
+    assert [*deploy.words[:3]] == ["functions", "deploy", "model-registry-reconcile-dev"]
+    builder = "model-registry-build@soufianesys.iam.gserviceaccount.com"
+    assert deploy.flags == {
+        *("--gen2", "--trigger-http", "--no-allow-unauthenticated", "--quiet"),
+        *("--project=soufianesys", "--region=us-central1", "--runtime=python312"),
+        *(f"--source={project}", "--entry-point=reconcile", f"--service-account={RECONCILER}"),
+        f"--build-service-account=projects/soufianesys/serviceAccounts/{builder}",
+        "--set-env-vars=GCP_PROJECT_ID=soufianesys,BUCKET=ml-models-dev",
+        *("--max-instances=1", "--concurrency=1", "--memory=512MB", "--cpu=1", "--timeout=1800s"),
+    }
+    member = f"serviceAccount:{RECONCILER}"
+    granted = {
+        (policy, *pair)
+        for policy in ready.state["policies"]
+        for pair in bindings(ready, policy) - before.get(policy, set())
+    }
+    assert granted == {
+        (f"accounts/{RECONCILER}", "user:me@example.com", "roles/iam.serviceAccountUser"),
+        ("project", member, "roles/bigquery.jobUser"),
+        ("tables/ml_registry.models", member, "roles/bigquery.dataEditor"),
+        ("tables/ml_registry.vanished", member, "roles/bigquery.dataEditor"),
+        ("buckets/gs://ml-models-dev", member, "roles/storage.legacyBucketReader"),
+        ("services/model-registry-reconcile-dev", member, "roles/run.invoker"),
+    }
+    assert ready.state["datasets"]["ml_registry"]["access"] == [
+        {"role": "READER", "userByEmail": RECONCILER},
+        *access,
+    ]
+    url = "https://model-registry-reconcile-dev-fmwgdkwtaq-uc.a.run.app"
+    [job] = ready.state["jobs"].values()
+    assert job == {
+        "name": "projects/soufianesys/locations/us-central1/jobs/model-registry-reconcile-dev",
+        "state": "ENABLED",
+        "schedule": "0 3 * * *",
+        "timeZone": "Etc/UTC",
+        "attemptDeadline": "1800s",
+        "retryConfig": {"retryCount": 3},
+        "httpTarget": {
+            "httpMethod": "POST",
+            "uri": f"{url}/",
+            "oidcToken": {"serviceAccountEmail": RECONCILER, "audience": url},
+        },
+    }
+    assert "cloudscheduler.googleapis.com" in ready.state["apis"]
+    assert "gcloud scheduler jobs run model-registry-reconcile-dev " in ended.out
+    assert re.search(r"^deploy/logs\.sh reconcile-dev$", ended.out, re.MULTILINE)
+    # What was there is left alone.
+    assert undisturbed[0].things["tables"] == ready.things["tables"]
+    assert ready.do("setup", "dev").changes == []
+
+
+def test_the_reconciliation_deployed_again_changes_nothing_else(ready: Cloud) -> None:
+    first = ready.do("reconcile", "dev")
+    things = ready.things
+
+    again = ready.do("reconcile", "dev")
+
+    assert again.changes == [str(first.of("gcloud functions deploy"))]
+    assert ready.things == things
+
+
+def test_the_reconciliation_of_another_environment_has_the_same_account(cloud: Cloud) -> None:
+    cloud.do("setup", "dev", "prod")
+    cloud.do("reconcile", "dev")
+
+    changes = cloud.do("reconcile", "prod").changes
+
+    assert [change.split(" model-registry-reconcile-prod ")[0] for change in changes[1:]] == [
+        "gcloud functions deploy",
+        "gcloud run services add-iam-policy-binding",
+        "gcloud scheduler jobs create http",
+    ]
+    assert "buckets add-iam-policy-binding gs://ml-models-prod " in changes[0]
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ('"0 3 * * *"', '"0 4 * * *"'),
+        ("reconcile-dev-fmwgdkwtaq-uc.a.run.app/", "reconcile-dev-older-uc.a.run.app/"),
+        (f'"serviceAccountEmail": "{RECONCILER}"', '"serviceAccountEmail": "another"'),
+    ],
+    ids=["schedule", "URL", "account"],
+)
+def test_a_job_that_is_another_is_updated(ready: Cloud, before: str, after: str) -> None:
+    ready.do("reconcile", "dev")
+    things, jobs = ready.things, json.dumps(ready.state["jobs"])
+    assert jobs.count(before) == 1
+    ready.change(jobs=json.loads(jobs.replace(before, after)))
+
+    _, change = ready.do("reconcile", "dev").changes
+
+    assert change.startswith("gcloud scheduler jobs update http model-registry-reconcile-dev ")
+    assert ready.things == things
+
+
+def test_the_reconciliation_has_its_settings_and_its_schedule(ready: Cloud) -> None:
+    ready.environ |= {
+        "FUNCTION_PREFIX": "acme",
+        "BUCKET_PREFIX": "acme-models",
+        "RECONCILE_SERVICE_ACCOUNT": "acme-reconciles",
+        "REGISTRY_TABLE": "acme_registry.uploads",
+    }
+    ready.do("setup", "dev")
+
+    ended = ready.do("reconcile", "--schedule", "*/20 1-5 * * mon", "dev")
+
+    account = "acme-reconciles@soufianesys.iam.gserviceaccount.com"
+    variables = "REGISTRY_TABLE=acme_registry.uploads,BUCKET=acme-models-dev"
+    assert {
+        f"--service-account={account}",
+        f"--set-env-vars=GCP_PROJECT_ID=soufianesys,{variables}",
+    } <= ended.of("gcloud functions deploy acme-reconcile-dev ").flags
+    assert {"--schedule=*/20 1-5 * * mon", f"--oidc-service-account-email={account}"} <= ended.of(
+        "gcloud scheduler jobs create http acme-reconcile-dev "
+    ).flags
+
+
+@pytest.mark.parametrize(
+    ("missing", "told"),
+    [
+        ("buckets", "bucket gs://ml-models-dev"),
+        ("accounts", "service account model-registry-build@"),
+        ("ml_registry.models", "table ml_registry.models"),
+        ("ml_registry.vanished", "table ml_registry.vanished"),
+        ("ml_registry.artifacts", "view ml_registry.artifacts"),
+    ],
+)
+def test_what_the_reconciliation_needs_is_told_before_anything_is_changed(
+    ready: Cloud, missing: str, told: str
+) -> None:
+    state = ready.state
+    if missing in state["tables"]:
+        del state["tables"][missing]
+    else:
+        state[missing].clear()
+    ready.state = state
+
+    ended = ready.run("reconcile", "dev")
+
+    assert (ended.status, ended.changes) == (1, [])
+    assert one_line(ended.err)
+    assert f"expected the {told}" in ended.err
+    assert "run deploy/setup.sh dev" in ended.err
+
+
+def test_the_reconciliation_that_is_denied_something_is_completed_by_the_next_run(
+    ready: Cloud,
+) -> None:
+    """At each of the commands that change something, and at each that looks."""
+    start = ready.state
+    ended = ready.do("reconcile", "dev")
+    assert len(ended.changes) == 11
+
+    def denied(at: int) -> None:
+        twin = ready.twin(f"denied at {at}", start)
+        twin.fault("denied", changes=True, after=at)
+        stopped = twin.run("reconcile", "dev")
+        assert (stopped.status, stopped.sleeps, len(stopped.changes)) == (1, [], at + 1)
+        assert re.search(r"PERMISSION_DENIED|Access\s+Denied", stopped.err), stopped.err
+        assert "is deployed" not in stopped.out
+        twin.do("reconcile", "dev")
+        assert twin.things == ready.things
+
+    def blind(command: str) -> None:
+        twin = ready.twin(f"blind {command}", start)
+        twin.fault("denied", command)
+        stopped = twin.run("reconcile", "dev")
+        assert stopped.status == 1
+        assert "denied" in stopped.err.lower()
+        assert str(stopped.commands[-1]).startswith(command)
+
+    at_once(denied, range(len(ended.changes)))
+    looks = ["storage buckets get-iam-policy", "functions describe", "scheduler jobs describe"]
+    at_once(blind, [f"gcloud {look}" for look in looks])
+
+
+@pytest.mark.parametrize(
+    "command",
+    [BINDINGS["table"], "storage buckets add-iam-policy-binding", "functions deploy"],
+)
+def test_the_account_of_the_reconciliation_that_is_not_visible_yet_is_waited_for(
+    ready: Cloud, command: str
+) -> None:
+    ready.fault("not visible", command, times=2)
+
+    assert len(ready.do("reconcile", "dev").sleeps) == 2
+
+
+def test_the_reconciliation_is_deleted_with_its_job_if_there_is_one(ready: Cloud) -> None:
+    ready.do("dev")
+    ready.do("reconcile", "dev")
+    without = {**ready.state, "jobs": {}}
+
+    changes = ready.do("delete", "reconcile-dev", "--yes").changes
+
+    assert [line.split(" model-registry-reconcile-dev ")[0] for line in changes] == [
+        "gcloud scheduler jobs delete",
+        "gcloud functions delete",
+    ]
+    assert ready.state["jobs"] == {}
+    assert [name.rpartition("/")[2] for name in ready.state["functions"]] == ["model-registry-dev"]
+    ready.state = without
+    assert ready.do("delete", "reconcile-dev", "--yes").changes == changes[1:]
 
 
 # --- monitoring.sh --------------------------------------------------------------------------------
@@ -1528,10 +1775,9 @@ def test_logs_are_readable_and_the_newest_comes_last(deployed: Cloud) -> None:
     assert one_line(errors.out)
     read = shown.of("gcloud logging read")
     assert 'service_name="model-registry-dev"' in read.words[2]
-    assert (
-        'service_name="model-registry-inventory"'
-        in deployed.do("logs", "inventory").of("gcloud logging read").words[2]
-    )
+    for name in ("inventory", "reconcile-dev"):
+        read = deployed.do("logs", name).of("gcloud logging read")
+        assert f'service_name="model-registry-{name}"' in read.words[2]
 
 
 def test_logs_that_may_not_be_read_are_an_error(deployed: Cloud) -> None:
@@ -1593,7 +1839,8 @@ def test_setup_makes_the_table_and_its_access_through_the_real_bq(
         twin.environ = {**real_bq.environ, "REGISTRY_TABLE": f"{dataset}.uploads"}
         twin.do("setup", "dev")
 
-        assert {found.table_id for found in client.list_tables(dataset)} == {"uploads", *VIEWS}
+        made = {found.table_id for found in client.list_tables(dataset)}
+        assert made == {"uploads", "vanished", *VIEWS}
         for name in ("uploads", "registrations"):
             found = client.get_table(f"{dataset}.{name}").schema
             assert [(f.name, f.field_type) for f in found] == [(n, kind) for n, kind, _ in COLUMNS]

@@ -22,11 +22,11 @@ class Table(RegistryTable):
         self.registrations: list[Registration] = []
         self.error = error
 
-    def append(self, registration: Registration) -> None:
+    def append(self, *registrations: Registration) -> None:
         """Append to the list."""
         if self.error is not None:
             raise self.error
-        self.registrations.append(registration)
+        self.registrations += registrations
 
 
 def test_an_artifact_is_registered_at_the_clocks_time() -> None:

@@ -25,6 +25,7 @@ def version(
         uploaders=[],
         overwrites=0,
         fingerprint=None,
+        gone_since=None,
         staging_vs_dev=comparison if environment == "staging" else None,
         prod_vs_staging=comparison if environment == "prod" else None,
     )

@@ -84,6 +84,7 @@ def test_the_columns_are_public(client: bigquery.Client, dataset: str) -> None:
         ("uploaders", "STRING"),
         ("overwrites", "INTEGER"),
         ("fingerprint", "STRING"),
+        ("gone_since", "TIMESTAMP"),
     ]
     behind = ["versions_behind_dev", "versions", "versions_total_bytes"]
 
@@ -92,6 +93,7 @@ def test_the_columns_are_public(client: bigquery.Client, dataset: str) -> None:
         *table,
         ("first_upload_timestamp", "TIMESTAMP"),
         ("overwrites", "INTEGER"),
+        ("gone_since", "TIMESTAMP"),
     ]
     assert columns(client, dataset, "model_versions") == [*version, *contents, *compared]
     assert columns(client, dataset, "latest_models") == [
@@ -113,8 +115,9 @@ def test_each_view_names_only_those_before_it_and_the_table_is_read_once() -> No
     assert set(files) == set(VIEWS)
     for position, view in enumerate(VIEWS):
         sources = re.findall(r"FROM `\$\{project\}\.\$\{dataset\}\.(.*?)`", files[view])
-        assert len(sources) == 1, view
-        assert sources[0] in {"${table}", *VIEWS[:position]}
+        first, *others = sources
+        assert first in {"${table}", *VIEWS[:position]}
+        assert others == ["vanished"] * (view == "artifacts")
 
 
 def test_they_are_made_in_that_order_everywhere() -> None:
@@ -339,6 +342,92 @@ def test_a_version_of_thousands_of_files_has_a_fingerprint(
     [row] = model.view("promotions")
     assert pick(row, "staging_vs_dev prod_vs_staging") == ("identical", "different")
     assert [row["files"] for row in model.view("model_versions")] == [5000] * 3
+
+
+class Gone:
+    """The table of what has vanished."""
+
+    def __init__(self, client: bigquery.Client, dataset: str) -> None:
+        self._client, self._dataset = client, dataset
+
+    def insert(self, *rows: Values) -> None:
+        """Add findings; one is that the first write in dev has vanished."""
+        given = [
+            {"gcs_bucket": "ml-models-dev", "generation": 1000, "found_at": at(50), **row}
+            for row in rows
+        ]
+        table = f"{self._dataset}.vanished"
+        assert not self._client.insert_rows_json(table, given, row_ids=[None] * len(given))
+
+
+@pytest.fixture
+def gone(client: bigquery.Client, dataset: str) -> Gone:
+    """Findings of reconciliation."""
+    return Gone(client, dataset)
+
+
+def test_a_file_that_has_vanished_does_not_count(model: Model, gone: Gone) -> None:
+    model.insert(
+        written(0, gcs_path="v1/a", uploader="ada", file_size_bytes=1, crc32c="A"),
+        written(0, gcs_path="v1/b", uploader="bob", file_size_bytes=20, crc32c="B"),
+        written(1, gcs_path="v1/a", environment="staging", file_size_bytes=1, crc32c="A"),
+    )
+    [before] = model.view("promotions")
+    path = f"{model.name}/v1/b"
+    gone.insert({"gcs_path": path}, {"gcs_path": path, "found_at": at(55)})
+
+    artifacts = {row["gcs_path"][-1]: row for row in model.view("artifacts")}
+    assert {name: row["gone_since"] for name, row in artifacts.items() if name == "b"} == {
+        "b": NOON + timedelta(minutes=50)
+    }
+    [dev] = model.view("model_versions", environment="dev")
+    assert pick(dev, "files total_bytes uploaders gone_since") == (1, 1, ["ada"], None)
+    [after] = model.view("promotions")
+    assert (before["staging_vs_dev"], after["staging_vs_dev"]) == ("different", "identical")
+
+
+def test_a_version_that_has_vanished_is_gone_and_compared_by_what_it_was(
+    model: Model, gone: Gone
+) -> None:
+    model.insert(
+        written(0, **A),
+        written(0, model_version=2, **B),
+        written(1, environment="staging", **A),
+    )
+    gone.insert({"gcs_path": f"{model.name}/v1/model.pkl"})
+
+    version, _, _ = model.view("model_versions")
+    assert pick(version, "environment files total_bytes") == ("dev", 0, 0)
+    assert version["gone_since"] == NOON + timedelta(minutes=50)
+    assert [row["staging_vs_dev"] for row in model.view("promotions")] == ["identical", None]
+    latest = model.view("latest_models")
+    assert [pick(row, "environment model_version versions") for row in latest] == [
+        ("staging", 1, 1),
+        ("dev", 2, 1),
+    ]
+
+
+def test_a_model_that_has_vanished_from_an_environment_is_not_the_latest_there(
+    model: Model, gone: Gone
+) -> None:
+    model.insert(written(0))
+    gone.insert({"gcs_path": f"{model.name}/v1/model.pkl"})
+
+    assert model.view("latest_models") == []
+
+
+def test_with_a_newer_generation_an_artifact_is_there_again(model: Model, gone: Gone) -> None:
+    model.insert(written(0), written(9))
+    gone.insert({"gcs_path": f"{model.name}/v1/model.pkl"})
+
+    assert [row["gone_since"] for row in model.view("artifacts")] == [None]
+
+
+def test_a_row_from_before_the_generations_can_vanish_too(model: Model, gone: Gone) -> None:
+    model.insert({"upload_timestamp": at(0)})
+    gone.insert({"gcs_path": f"{model.name}/v1/model.pkl", "generation": None})
+
+    assert [row["files"] for row in model.view("model_versions")] == [0]
 
 
 def expected_of(rows: list[Values]) -> dict[str, list[Values]]:

@@ -188,11 +188,12 @@ class System:
         return "".join(f"\n  {line}" for line in [":", *lines[-15:]]) if lines else ""
 
     def create_table(self) -> None:
-        """Make the dataset, the table and the views, as deploy/bigquery/ defines them."""
+        """Make the dataset, the tables and the views, as deploy/bigquery/ defines them."""
         client = self.bigquery()
         client.create_dataset(self.dataset, exists_ok=True)
         folder = ROOT / "deploy/bigquery"
-        for path in [folder / "models.sql", *(folder / f"views/{name}.sql" for name in VIEWS)]:
+        for name in ["models", "vanished", *(f"views/{view}" for view in VIEWS)]:
+            path = folder / f"{name}.sql"
             client.query_and_wait(
                 string.Template(path.read_text()).substitute(
                     project=self.project, dataset=self.dataset, table=self.table

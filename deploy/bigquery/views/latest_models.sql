@@ -1,4 +1,4 @@
--- One row for each model and environment: its highest version there, how many versions there are, and
+-- One row for each model and environment: the highest version that is there, how many versions there are, and
 -- how many of those in dev are higher. Versions need not follow each other: they are counted. The row of
 -- dev comes after the others of its version, so that these do not count it as higher.
 
@@ -15,5 +15,5 @@ SELECT
   COUNT(*) OVER (PARTITION BY model_name, environment) AS versions,
   SUM(total_bytes) OVER (PARTITION BY model_name, environment) AS versions_total_bytes
 FROM `${project}.${dataset}.model_versions`
-WHERE TRUE
+WHERE gone_since IS NULL
 QUALIFY ROW_NUMBER() OVER (PARTITION BY model_name, environment ORDER BY model_version DESC) = 1;

@@ -4,6 +4,9 @@
 -- The fingerprint is a hash of each file's name below the version's folder, its size and its crc32c,
 -- the checksum which Cloud Storage has of every object: a composite one has no md5_hash. It is NULL
 -- where one of them is missing, as in rows from before the column crc32c.
+--
+-- What has vanished from its bucket does not count. When all of a version has, since gone_since, it has
+-- no files, and is compared by what it was: an environment that was tidied up makes nothing different.
 
 CREATE OR REPLACE VIEW `${project}.${dataset}.model_versions`
 OPTIONS (description = "One row for each model version and environment: what is there now")
@@ -15,27 +18,38 @@ WITH
       TO_HEX(SHA256(CONCAT(
         CAST(file_size_bytes AS STRING), ' ', crc32c, ' ',
         REGEXP_EXTRACT(gcs_path, '(?s)^[^/]*/[^/]*/(.*)')
-      ))) AS file
+      ))) AS digest,
+      gone_since IS NULL OR LOGICAL_AND(NOT gone_since IS NULL) OVER (
+        PARTITION BY model_name, model_version, environment
+      ) AS counts
     FROM `${project}.${dataset}.artifacts`
+  ),
+  contents AS (
+    SELECT
+      *,
+      IF(counts, digest, NULL) AS file,
+      IF(counts, uploader, NULL) AS person
+    FROM files
   ),
   versions AS (
     SELECT
       model_name,
       model_version,
       environment,
-      COUNT(*) AS files,
-      SUM(file_size_bytes) AS total_bytes,
+      COUNTIF(gone_since IS NULL) AS files,
+      SUM(IF(gone_since IS NULL, file_size_bytes, 0)) AS total_bytes,
       MIN(first_upload_timestamp) AS first_upload_timestamp,
       MAX(IFNULL(upload_timestamp, registered_at)) AS last_upload_timestamp,
-      IFNULL(ARRAY_AGG(DISTINCT uploader IGNORE NULLS ORDER BY uploader), []) AS uploaders,
+      IFNULL(ARRAY_AGG(DISTINCT person IGNORE NULLS ORDER BY person), []) AS uploaders,
       SUM(overwrites) AS overwrites,
       IF(
-        COUNT(file) = COUNT(*),
+        COUNT(file) = COUNTIF(counts),
         TO_HEX(SHA256(STRING_AGG(DISTINCT file ORDER BY file))),
         NULL
       ) AS fingerprint,
+      IF(COUNTIF(gone_since IS NULL) = 0, MAX(gone_since), NULL) AS gone_since,
       CASE environment WHEN 'dev' THEN 1 WHEN 'staging' THEN 2 WHEN 'prod' THEN 3 END AS step
-    FROM files
+    FROM contents
     GROUP BY model_name, model_version, environment
   ),
   compared AS (

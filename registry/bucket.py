@@ -1,0 +1,75 @@
+"""A bucket of Cloud Storage: what is there. It reads names and facts, never contents."""
+
+from collections.abc import Iterator
+
+from google.api_core.exceptions import GoogleAPIError
+from google.auth.exceptions import DefaultCredentialsError, GoogleAuthError
+from google.cloud.storage import Client
+
+from registry.bigquery import LOG_IN
+from registry.errors import ListingFailed, NoCredentials
+from registry.event import StorageObject
+from registry.reconciliation import Listed
+
+ANSWER_SECONDS = 60.0
+
+_FIELDS = (
+    "nextPageToken,items(name,generation,size,timeCreated,timeDeleted,crc32c,md5Hash,metadata)"
+)
+
+
+class Bucket:
+    """A bucket that can be listed."""
+
+    def __init__(self, client: Client, name: str) -> None:
+        """`name` comes without gs://."""
+        self._client = client
+        self.name = name
+
+    @classmethod
+    def connect(cls, project: str, name: str) -> "Bucket":
+        """
+        Make the client, as STORAGE_EMULATOR_HOST says if it is set; nothing is sent yet.
+
+        Raises:
+            NoCredentials: There are none on this machine.
+        """
+        try:
+            return cls(Client(project=project), name)
+        except DefaultCredentialsError as error:
+            raise NoCredentials(f"expected Google credentials, found none: {LOG_IN}") from error
+
+    def objects(self, prefix: str = "", *, all_generations: bool = False) -> Iterator[Listed]:
+        """
+        List what is there in the order of its names, a page at a time.
+
+        With `all_generations` also what was overwritten or deleted, as far as the bucket keeps it.
+
+        Raises:
+            ListingFailed: Cloud Storage did not answer; what came before is right all the same.
+        """
+        try:
+            for blob in self._client.list_blobs(
+                self.name,
+                prefix=prefix or None,
+                versions=all_generations,
+                fields=_FIELDS,
+                timeout=ANSWER_SECONDS,
+            ):
+                stored = StorageObject(
+                    bucket=self.name,
+                    name=blob.name,
+                    generation=blob.generation,
+                    size=blob.size,
+                    time_created=blob.time_created,
+                    crc32c=blob.crc32c,
+                    md5_hash=blob.md5_hash,
+                    metadata=blob.metadata or {},
+                )
+                yield Listed(stored=stored, live=blob.time_deleted is None)
+        except (GoogleAPIError, GoogleAuthError, OSError) as error:
+            # It refused, or was out of reach: all errors of requests are OSErrors.
+            raise ListingFailed(
+                f"expected the list of gs://{self.name}, found {type(error).__name__}: {error}:"
+                " it takes storage.objects.list, as in roles/storage.legacyBucketReader"
+            ) from error

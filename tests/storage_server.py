@@ -1,0 +1,100 @@
+"""A server which lists a bucket as Cloud Storage does, a page at a time."""
+
+import contextlib
+import json
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import parse_qs, unquote, urlsplit
+
+type Resource = dict[str, Any]
+
+
+@dataclass
+class StorageServer:
+    """What is in the buckets, and what was asked. With `broken`, it fails after so many pages."""
+
+    url: str = ""
+    objects: dict[str, list[Resource]] = field(default_factory=dict)
+    asked: list[str] = field(default_factory=list)
+    broken: int | None = None
+    page: int = 3
+
+    def put(self, bucket: str, name: str, generation: int, **facts: object) -> Resource:
+        """Add a generation of an object."""
+        resource = {
+            "name": name,
+            "generation": str(generation),
+            "size": "10",
+            "timeCreated": f"2026-03-01T12:00:00.{generation:03}Z",
+            "crc32c": "AAAAAA==",
+            **facts,
+        }
+        self.objects.setdefault(bucket, []).append(resource)
+        return resource
+
+
+class Handler(BaseHTTPRequestHandler):
+    """One connection of a client."""
+
+    protocol_version = "HTTP/1.1"
+    wbufsize = -1
+    storage: StorageServer
+
+    def do_GET(self) -> None:
+        """Answer objects.list, and buckets.get, which the client asks beside for its own use."""
+        address = urlsplit(self.path)
+        if not address.path.endswith("/o"):
+            self.answer(200, {})
+            return
+        asked = {key: values[0] for key, values in parse_qs(address.query).items()}
+        self.storage.asked.append(self.path)
+        if self.storage.broken is not None and len(self.storage.asked) > self.storage.broken:
+            self.answer(403, {"error": {"code": 403, "message": "No."}})
+            return
+        bucket = unquote(address.path.split("/")[-2])
+        there = sorted(
+            (
+                resource
+                for resource in self.storage.objects.get(bucket, [])
+                if resource["name"].startswith(asked.get("prefix", ""))
+                and ("timeDeleted" not in resource or asked.get("versions", "").lower() == "true")
+            ),
+            key=lambda resource: (resource["name"], int(resource["generation"])),
+        )
+        begin = int(asked.get("pageToken", 0))
+        end = begin + self.storage.page
+        answer: Resource = {"items": there[begin:end]}
+        if end < len(there):
+            answer["nextPageToken"] = str(end)
+        self.answer(200, answer)
+
+    def answer(self, status: int, body: Resource) -> None:
+        """Send a whole answer."""
+        content = json.dumps(body).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's
+        """Stay silent."""
+
+
+@contextlib.contextmanager
+def storage_server() -> Iterator[StorageServer]:
+    """Serve on a free port until the end of the block."""
+    storage = StorageServer()
+    handler = type("BoundHandler", (Handler,), {"storage": storage})
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        storage.url = f"http://127.0.0.1:{server.server_port}"
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        try:
+            yield storage
+        finally:
+            server.shutdown()
+            thread.join()

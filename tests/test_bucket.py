@@ -1,0 +1,94 @@
+"""The list of a bucket, from a server that pages as Cloud Storage does."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from registry.bucket import Bucket
+from registry.errors import ListingFailed, NoCredentials
+from registry.event import StorageObject
+from tests.conftest import PROJECT
+from tests.storage_server import StorageServer, storage_server
+
+
+@pytest.fixture
+def storage(monkeypatch: pytest.MonkeyPatch) -> Iterator[StorageServer]:
+    """Cloud Storage, without buckets."""
+    with storage_server() as server:
+        monkeypatch.setenv("STORAGE_EMULATOR_HOST", server.url)
+        yield server
+
+
+def test_every_object_is_listed_in_the_order_of_names_over_all_pages(
+    storage: StorageServer,
+) -> None:
+    names = [f"m/v1/{letter}" for letter in "gfedcba"]
+    for name in names:
+        storage.put("b-dev", name, 1)
+
+    listed = Bucket.connect(PROJECT, "b-dev").objects()
+
+    assert [one.name for one in listed] == sorted(names)
+    assert len(storage.asked) == 3
+    assert "noAcl" in storage.asked[0]
+
+
+def test_an_object_is_as_its_event_would_have_described_it(storage: StorageServer) -> None:
+    storage.put("b-dev", "m/v1/a", 7, md5Hash="md5", metadata={"uploader": "ada"})
+    storage.put("b-dev", "m/v1/b", 8)
+
+    with_all, without = Bucket.connect(PROJECT, "b-dev").objects()
+
+    assert with_all.stored == StorageObject(
+        bucket="b-dev",
+        name="m/v1/a",
+        generation=7,
+        size=10,
+        time_created=datetime(2026, 3, 1, 12, 0, 0, 7000, tzinfo=UTC),
+        crc32c="AAAAAA==",
+        md5_hash="md5",
+        metadata={"uploader": "ada"},
+    )
+    assert (without.stored.md5_hash, without.stored.metadata) == (None, {})
+
+
+def test_what_was_overwritten_is_listed_when_asked_for(storage: StorageServer) -> None:
+    storage.put("b-dev", "m/v1/a", 1, timeDeleted="2026-03-02T12:00:00Z")
+    storage.put("b-dev", "m/v1/a", 2)
+    bucket = Bucket.connect(PROJECT, "b-dev")
+
+    assert [one.stored.generation for one in bucket.objects()] == [2]
+    assert [(one.stored.generation, one.live) for one in bucket.objects(all_generations=True)] == [
+        (1, False),
+        (2, True),
+    ]
+
+
+def test_only_names_of_a_prefix_are_listed(storage: StorageServer) -> None:
+    storage.put("b-dev", "m/v1/a", 1)
+    storage.put("b-dev", "n/v1/a", 1)
+
+    assert [one.name for one in Bucket.connect(PROJECT, "b-dev").objects("n/")] == ["n/v1/a"]
+
+
+def test_a_list_that_breaks_off_is_told_after_what_came(storage: StorageServer) -> None:
+    for letter in "abcde":
+        storage.put("b-dev", f"m/v1/{letter}", 1)
+    storage.broken = 1
+    listed = Bucket.connect(PROJECT, "b-dev").objects()
+
+    assert [next(listed).name for _ in range(3)] == ["m/v1/a", "m/v1/b", "m/v1/c"]
+    with pytest.raises(ListingFailed, match=r"gs://b-dev, .*storage\.objects\.list"):
+        next(listed)
+
+
+def test_a_machine_without_credentials_is_told_of_the_login(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("CLOUDSDK_CONFIG", str(tmp_path))
+    monkeypatch.setenv("NO_GCE_CHECK", "true")
+
+    with pytest.raises(NoCredentials, match="run gcloud auth application-default login"):
+        Bucket.connect(PROJECT, "b-dev")
