@@ -4,9 +4,10 @@
 #
 # Usage: tests/run.sh [pytest options]
 #
-# With options, only pytest is run, and with them: tests/run.sh -k artifact. One is the project's own:
+# With options, only pytest is run, and with them: tests/run.sh -k artifact. Some are the project's own:
 #
 #   --pictures   take the README's pictures anew: tests/run.sh -k pictures --pictures
+#   -m soak      ten thousand uploads through faults, some minutes: tests/run.sh -m soak --seed 7 -s
 
 set -euo pipefail
 
@@ -28,13 +29,19 @@ main() {
   ruff format --quiet --check
   mypy
   shellcheck --external-sources deploy/*.sh tests/*.sh .ci/run
-  # The tests of the deploy scripts run beside the others: they keep one processor busy for minutes.
-  pytest --quiet tests/test_deploy.py >"$root/.local/test_deploy.log" 2>&1 &
-  trap 'kill $! 2>/dev/null || true' EXIT
-  coverage run -m pytest --ignore=tests/test_deploy.py
+  # What takes minutes runs beside the others, which measure coverage.
+  local deploy=(tests/test_deploy.py) faults=(tests/test_fuzz.py tests/test_security.py tests/test_soak.py)
+  pytest --quiet "${deploy[@]}" >"$root/.local/deploy.log" 2>&1 &
+  local deploying=$!
+  pytest --quiet "${faults[@]}" >"$root/.local/faults.log" 2>&1 &
+  local failing=$!
+  # shellcheck disable=SC2064 # these two, whatever is set later
+  trap "kill $deploying $failing 2>/dev/null || true" EXIT
+  coverage run -m pytest "${deploy[@]/#/--ignore=}" "${faults[@]/#/--ignore=}"
   coverage report
-  wait $! || { cat "$root/.local/test_deploy.log" && exit 1; }
-  tail -n 1 "$root/.local/test_deploy.log"
+  wait $deploying || { cat "$root/.local/deploy.log" && exit 1; }
+  wait $failing || { cat "$root/.local/faults.log" && exit 1; }
+  tail -qn 4 "$root/.local/deploy.log" "$root/.local/faults.log"
 }
 
 main "$@"

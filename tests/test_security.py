@@ -1,0 +1,384 @@
+"""What somebody who may upload can do to others, what the function may do, and known flaws."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import functions_framework
+import pytest
+from click.testing import CliRunner, Result
+from flask.testing import FlaskClient
+from google.cloud import bigquery
+
+from registry.cli import main
+from registry.inventory import Inventory
+from tests import test_deploy
+from tests.conftest import PROJECT, ROOT, Function
+from tests.test_deploy import Cloud
+from tests.test_event import body
+from tests.test_main import HEADERS, LOG_KEYS, select
+
+TABLE = "ml_registry.models"
+BUCKET = "ml-models-dev"
+FORGED = '{"severity": "INFO", "outcome": "registered", "message": "forged"}'
+HOSTILE = {
+    "sql": "'; DROP TABLE ml_registry.models; -- \"`",
+    "sql that is true": "' OR '1'='1",
+    "a wildcard": "%",
+    "a placeholder": "@model_name ${project} %s {0} ? \\",
+    "html": "</script><script>alert(1)</script><img src=x onerror=alert(1)>&lt;b&#62;",
+    "end of an attribute": "\" onmouseover='alert(1)' x=\"",
+    "a script's address": "javascript:alert(1)",
+    "a template, and a lookup": "{{ 7 * 7 }}{% raw %}${jndi:ldap://x.example/a}",
+    "an escape sequence": "\x1b[2J\x1b]0;title\x07\x9b31m\x7f",
+    "another direction": "\u202egpj.\u202c\u2066\u200f\ufeff",
+    "markup of a table": "[red]x[/red][link=https://x.example]y[/link]",
+    "a line of the log": f"model.pkl\n{FORGED}\r\n{FORGED}\x0b\x0c\x1c\x85\u2028\u2029",
+    "an option": "--format=json",
+    "the folder above": "..",
+}
+
+
+def model_of(hostile: str) -> str:
+    """Give a model's name, in which there is no slash."""
+    return hostile.replace("/", "\\")
+
+
+def event(model: str, text: str) -> dict[str, Any]:
+    """Give the body of an event which says the same thing everywhere."""
+    metadata = {"uploader": text, text: text}
+    name = f"{model}/v1/{text}"
+    return body(name=name, metadata=metadata, crc32c=text, md5Hash=text, contentType=text)
+
+
+# --- What an upload is called ---------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def lines(function: Function) -> dict[str, list[dict[str, Any]]]:
+    """Deliver an event for each text, and a harmless one; gives their lines in the log."""
+    function.new_lines()
+    found = {}
+    for case, text in {**HOSTILE, "harmless": "harmless"}.items():
+        assert function.post(HEADERS, json.dumps(event(model_of(text), text))).ok
+        found[case] = function.new_lines()
+    return found
+
+
+@pytest.fixture
+def run(lines: object, bigquery_url: str, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
+    """Run a command, on a table of hostile names; gives what it printed."""
+    assert lines
+    monkeypatch.setenv("GCP_PROJECT_ID", PROJECT)
+    monkeypatch.setenv("REGISTRY_TABLE", TABLE)
+    monkeypatch.setenv("BIGQUERY_EMULATOR_HOST", bigquery_url)
+    return lambda *words: CliRunner().invoke(main, words)
+
+
+@pytest.fixture
+def http(run: object) -> FlaskClient:
+    """Open the page on the same."""
+    assert run
+    app = functions_framework.create_app("inventory", str(ROOT / "main.py"))  # type: ignore[no-untyped-call]
+    client: FlaskClient = app.test_client()
+    return client
+
+
+@pytest.mark.parametrize("case", HOSTILE)
+def test_an_event_is_one_line_of_the_log_whatever_it_says(
+    case: str, lines: dict[str, list[dict[str, Any]]]
+) -> None:
+    text = HOSTILE[case]
+
+    [line] = lines[case]
+
+    assert list(line) == LOG_KEYS
+    assert line.pop("duration_ms") >= 0
+    assert line == {
+        "severity": "INFO",
+        "message": f"registered {model_of(text)} v1 {text} in dev",
+        "outcome": "registered",
+        "environment": "dev",
+        "event_id": HEADERS["ce-id"],
+        "gcs_bucket": BUCKET,
+        "gcs_path": f"{model_of(text)}/v1/{text}",
+        "generation": body()["generation"],
+        "model_name": model_of(text),
+        "model_version": 1,
+    }
+
+
+@pytest.mark.parametrize("case", HOSTILE)
+def test_a_row_holds_what_the_event_says_to_the_letter(
+    case: str, lines: object, client: bigquery.Client
+) -> None:
+    assert lines
+    text = HOSTILE[case]
+
+    [row] = select(client, "models", f"{model_of(text)}/v1/{text}")
+
+    assert row == {
+        "model_name": model_of(text),
+        "model_version": 1,
+        "environment": "dev",
+        "gcs_bucket": BUCKET,
+        "gcs_path": f"{model_of(text)}/v1/{text}",
+        "file_size_bytes": 352,
+        "upload_timestamp": "2020-04-23T07:38:57.230000+00:00",
+        "uploader": text,
+        "generation": 1587627537231057,
+        "crc32c": text,
+        "md5_hash": text,
+        "metadata": {"uploader": text, text: text},
+    }
+
+
+@pytest.mark.parametrize("case", HOSTILE)
+def test_a_name_finds_its_own_model_and_no_other(
+    case: str, lines: object, client: bigquery.Client
+) -> None:
+    assert lines
+    inventory, text = Inventory(client, TABLE), HOSTILE[case]
+    model = model_of(text)
+    name = f"{model}/v1/{text}"
+
+    [version] = inventory.model_versions(model)
+    [with_files] = inventory.model_version_files(model)
+    [promotion] = inventory.promotions(model)
+    [generation] = inventory.generations(BUCKET, name)
+
+    assert {version.model_name, with_files.model_name, promotion.model_name} == {model}
+    assert (list(version.uploaders), version.files) == ([text], 1)
+    assert [(file.gcs_path, file.uploader) for file in with_files.artifacts] == [(name, text)]
+    assert (generation.gcs_path, generation.metadata) == (name, {"uploader": text, text: text})
+    assert inventory.model_versions(f"{model}'") == []
+    assert inventory.generations(f"{BUCKET}' OR 'a'='a", name) == []
+
+
+@pytest.mark.parametrize("case", HOSTILE)
+def test_a_table_on_a_terminal_has_no_character_that_is_not_seen(
+    case: str, run: Callable[..., Result]
+) -> None:
+    text = HOSTILE[case]
+    model = model_of(text)
+    there = [
+        run("show", "--format", "table", "--", model),
+        run("show", "--files", "--format", "table", "--", model),
+        run("promotions", "--format", "table", "--", model),
+        run("history", "--format", "table", "--", f"gs://{BUCKET}/{model}/v1/{text}"),
+    ]
+    missing = [
+        run("show", "--", f"{model}'"),
+        run("history", "--", f"gs://{BUCKET}/{text}"),
+        run("history", "--", text),
+        run("models", "--since", text),
+        run("models", "--table", text),
+    ]
+
+    assert [result.exit_code for result in there] == [0] * 4
+    assert {result.exit_code for result in missing} <= {1, 2}
+    for result in there + missing:
+        assert result.output.replace("\n", "").isprintable()
+
+
+def test_nor_has_the_table_of_all_models(run: Callable[..., Result]) -> None:
+    output = run("models", "--format", "table").output
+
+    assert output.replace("\n", "").isprintable()
+
+
+class Markup(HTMLParser):
+    """The tags of a page with the names of their attributes, its links, and its heading."""
+
+    def __init__(self, text: str) -> None:
+        """Read a page."""
+        super().__init__()
+        self.tags: list[tuple[str, list[str]]] = []
+        self.links: list[str] = []
+        self.headings: list[str] = []
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, [name for name, _ in attrs]))
+        self.links += [value or "" for name, value in attrs if name in {"href", "src", "action"}]
+        if tag == "h1":
+            self.headings.append("")
+
+    def handle_data(self, data: str) -> None:
+        if self.tags and self.tags[-1][0] == "h1" and not self.headings[-1]:
+            self.headings[-1] = data
+
+
+@pytest.mark.parametrize("case", HOSTILE)
+def test_a_page_has_the_same_markup_whatever_its_text_says(case: str, http: FlaskClient) -> None:
+    model = model_of(HOSTILE[case])
+
+    response = http.get("/models/", query_string={"name": model})
+    harmless = http.get("/models/harmless")
+
+    assert (response.status_code, harmless.status_code) == (200, 200)
+    page = Markup(response.text)
+    assert page.tags == Markup(harmless.text).tags
+    assert page.headings == [model]
+
+
+def test_no_link_of_the_overview_leads_elsewhere(http: FlaskClient) -> None:
+    response = http.get("/")
+    page = Markup(response.text)
+
+    assert {"script", "img", "iframe", "object", "base"}.isdisjoint(tag for tag, _ in page.tags)
+    assert not [name for _, names in page.tags for name in names if name.startswith("on")]
+    for link in page.links:
+        assert urlsplit(link).scheme in {"", "data"}
+        assert not urlsplit(link).netloc
+    models = {link for link in page.links if link.startswith("models/")}
+    assert len(models) >= len(HOSTILE)
+
+
+# --- What the function may do ---------------------------------------------------------------------
+
+# test_deploy.py has what setup.sh grants. Here: that nothing else is, by any script, anywhere.
+cloud, project, tools, basics = (
+    test_deploy.cloud,
+    test_deploy.project,
+    test_deploy.tools,
+    test_deploy.basics,
+)
+ACCOUNT = f"model-registry-sa-dev@{PROJECT}.iam.gserviceaccount.com"
+LEAST = {
+    ("project", "roles/eventarc.eventReceiver"),
+    ("project", "roles/run.invoker"),
+    ("tables/ml_registry.models", "roles/bigquery.dataEditor"),
+    ("datasets/ml_registry", "roles/bigquery.metadataViewer"),
+}
+# What these roles contain, copied by hand from https://cloud.google.com/iam/docs/roles-permissions
+# (/bigquery, /eventarc, /run), and from stored copies of it: Google may add to them, which no test
+# here would see. `gcloud iam roles describe ROLE` shows what they are today.
+PERMISSIONS = {
+    "roles/eventarc.eventReceiver": [
+        "eventarc.events.receiveAuditLogWritten",
+        "eventarc.events.receiveEvent",
+    ],
+    # On the project: each of its services and jobs, not the function alone.
+    "roles/run.invoker": ["run.jobs.run", "run.routes.invoke"],
+    "roles/bigquery.metadataViewer": [
+        *("bigquery.datasets.get", "bigquery.datasets.getIamPolicy"),
+        *("bigquery.models.getMetadata", "bigquery.models.list"),
+        *("bigquery.routines.get", "bigquery.routines.list"),
+        *("bigquery.tables.get", "bigquery.tables.getIamPolicy", "bigquery.tables.list"),
+        *("resourcemanager.projects.get", "resourcemanager.projects.list"),
+    ],
+    # On a table, of these those of bigquery.tables count. It is the smallest role of Google's own
+    # with which rows can be appended, and it holds more than that: see MORE.
+    "roles/bigquery.dataEditor": [
+        *("bigquery.tables.create", "bigquery.tables.createIndex"),
+        *("bigquery.tables.createSnapshot", "bigquery.tables.delete"),
+        *("bigquery.tables.deleteIndex", "bigquery.tables.export", "bigquery.tables.get"),
+        *("bigquery.tables.getData", "bigquery.tables.getIamPolicy", "bigquery.tables.list"),
+        *("bigquery.tables.replicateData", "bigquery.tables.restoreSnapshot"),
+        *("bigquery.tables.update", "bigquery.tables.updateData", "bigquery.tables.updateTag"),
+    ],
+}
+# What is needed, by https://cloud.google.com/bigquery/docs/streaming-data-into-bigquery, beside
+# bigquery.datasets.get and bigquery.tables.get.
+APPEND = "bigquery.tables.updateData"
+# What goes beyond that on the one table: whoever took over the function could read its rows
+# (tabledata.list), and could delete the table or have it expire. It could not change or delete
+# single rows: this is done by a query, and a query needs bigquery.jobs.create.
+MORE = {
+    *("bigquery.tables.delete", "bigquery.tables.export", "bigquery.tables.getData"),
+    *("bigquery.tables.replicateData", "bigquery.tables.update", "bigquery.tables.updateTag"),
+    *("bigquery.tables.createIndex", "bigquery.tables.deleteIndex"),
+    *("bigquery.tables.createSnapshot", "bigquery.tables.restoreSnapshot"),
+    "bigquery.tables.create",
+}
+
+
+def grants(state: dict[str, Any], account: str) -> set[tuple[str, str]]:
+    """Give where an account has which role, in all policies and access lists there are."""
+    found = {
+        (policy, binding["role"])
+        for policy, bindings in state["policies"].items()
+        for binding in bindings
+        if f"serviceAccount:{account}" in binding["members"] or "allUsers" in str(binding)
+    }
+    for name, dataset in state["datasets"].items():
+        found |= {
+            (f"datasets/{name}", entry["role"])
+            for entry in dataset["access"]
+            if account in str(entry) or "all" in str(entry.get("specialGroup"))
+        }
+    return found
+
+
+def test_no_script_grants_the_function_more_than_it_needs(cloud: Cloud) -> None:
+    for words in (["setup"], ["dev"], ["prod"], ["monitoring", "dev"], ["inventory"], ["setup"]):
+        cloud.do(*words)
+
+    state = cloud.state
+    assert grants(state, ACCOUNT) == LEAST
+    for name in ("staging", "prod"):
+        assert grants(state, ACCOUNT.replace("dev", name)) == LEAST
+    # Nobody can act as it but who deploys; and no key of it lies about.
+    assert test_deploy.bindings(cloud, f"accounts/{ACCOUNT}") == {
+        ("user:me@example.com", "roles/iam.serviceAccountUser")
+    }
+    commands = [" ".join(command["words"]) for command in cloud.lines("commands.jsonl")]
+    assert not [command for command in commands if " keys " in command]
+
+
+def test_what_the_function_may_do_is_to_append_to_one_table_and_what_comes_with_that() -> None:
+    allowed = {(where, permission) for where, role in LEAST for permission in PERMISSIONS[role]}
+    everywhere = {permission for _, permission in allowed}
+
+    assert ("tables/ml_registry.models", APPEND) in allowed
+    assert {where for where, permission in allowed if permission in MORE | {APPEND}} == {
+        "tables/ml_registry.models"
+    }
+    # It reads no object, runs no query, changes no policy, and acts as nobody else.
+    for never in ("storage.", "bigquery.jobs.", "iam.", "bigquery.datasets.update"):
+        assert not [permission for permission in everywhere if permission.startswith(never)]
+    assert not [permission for permission in everywhere if permission.endswith("setIamPolicy")]
+    # All the rest is looking at descriptions, and being called.
+    assert {permission.rpartition(".")[2] for permission in everywhere - MORE - {APPEND}} == {
+        *("get", "list", "getMetadata", "getIamPolicy"),
+        *("receiveAuditLogWritten", "receiveEvent", "invoke", "run"),
+    }
+
+
+# --- What is known of what is installed -----------------------------------------------------------
+
+AUDIT = Path(sys.executable).with_name("pip-audit")
+UNREACHABLE = ("ConnectionError", "Could not connect", "ServiceError", "Timeout", "not redirecting")
+
+
+@pytest.mark.parametrize("name", ["requirements.txt", "tests/requirements.txt"])
+def test_no_pinned_version_has_a_known_vulnerability(name: str) -> None:
+    ended = subprocess.run(
+        [
+            *(AUDIT, "--requirement", ROOT / name, "--require-hashes", "--disable-pip"),
+            *("--progress-spinner=off", "--format=json"),
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=600,
+    )
+    if not ended.stdout and any(word in ended.stderr for word in UNREACHABLE):
+        last = ended.stderr.strip().splitlines()[-1]
+        pytest.skip(f"the advisory service cannot be reached: {last}")
+    audited = json.loads(ended.stdout)["dependencies"]
+    unknown = [found for found in audited if "skip_reason" in found]
+    # A mirror has the packages without the advisories, to which pip-audit says that none is known.
+    if len(unknown) == len(audited) > 0:
+        pytest.skip(f"no advisory service behind this index: {unknown[0]['skip_reason']}")
+
+    assert unknown == []
+    assert [found for found in audited if found["vulns"]] == []
+    assert ended.returncode == 0, ended.stderr

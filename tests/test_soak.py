@@ -1,0 +1,549 @@
+"""
+Whatever fails on the way, each upload is registered exactly once.
+
+Many uploads go through real processes of the function, which are killed again and again, to a
+BigQuery that fails as BigQuery does; the view then answers from the rows that are left.
+"""
+
+import base64
+import contextlib
+import io
+import itertools
+import json
+import random
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+import requests
+from google.cloud import bigquery
+from requests.exceptions import ChunkedEncodingError
+from urllib3.exceptions import ProtocolError
+
+from registry.bucket import Bucket
+from registry.inventory import Inventory
+from registry.reconciliation import Finding, reconcile
+from registry.table import RegistryTable
+from tests import bigquery_server as server
+from tests.bigquery_server import Answer
+from tests.conftest import (
+    PROJECT,
+    ROOT,
+    answers,
+    free_port,
+    is_alive,
+    make_registry,
+    process,
+    wait_until,
+)
+from tests.storage_server import storage_server
+from tests.test_event import body
+from tests.test_main import HEADERS
+
+DATASET = "soak"
+FAULT_RATE = 0.2
+INSTANCES = 2
+CONCURRENCY = 32
+NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
+FILES = ["model.pkl", "weights/part 1.bin", "größe.json", "a'b\"c\\d.bin"]
+
+# BigQuery remembers an insert id for about a minute, and promises nothing.
+REMEMBERED_SECONDS = 2
+REMEMBERED_RATE = 0.9
+
+# An event is given up on after so many deliveries, if no repeat helps.
+TRIES = 3
+HOPELESS_RATE = 0.01
+
+# The platform ends a call then.
+CALL_SECONDS = 60
+
+type Key = tuple[str, str, int]
+
+
+@dataclass(frozen=True)
+class Form:
+    """How much is done, and how long it may take."""
+
+    uploads: int
+    kills: int
+    outage_seconds: float
+    within_seconds: float
+
+
+@dataclass(frozen=True)
+class Upload:
+    """One write of an object, as the registry has to tell it."""
+
+    bucket: str
+    path: str
+    generation: int
+    size: int
+    crc32c: str
+    time: datetime
+    uploader: str
+
+    @property
+    def key(self) -> Key:
+        """What makes it the one that it is."""
+        return self.bucket, self.path, self.generation
+
+    @property
+    def event(self) -> str:
+        """The body of its event."""
+        fields = body(
+            bucket=self.bucket,
+            name=self.path,
+            generation=str(self.generation),
+            size=str(self.size),
+            crc32c=self.crc32c,
+            timeCreated=self.time.isoformat(),
+            metadata={"uploader": self.uploader},
+        )
+        return json.dumps(fields)
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """An event, which may be delivered by others as well."""
+
+    event_id: str
+    upload: Upload
+
+
+def chance(seed: int, *of: object) -> random.Random:
+    """Make choices which the seed repeats, in whatever order threads come to them."""
+    return random.Random(f"{seed} {of}")  # noqa: S311
+
+
+def make_uploads(seed: int, count: int) -> list[Upload]:
+    """Make uploads with overwrites and copies; three in a row have the same generation."""
+    dice = chance(seed, "uploads")
+    return [
+        Upload(
+            bucket=f"ml-models-{['dev', 'staging', 'prod'][number % 3]}",
+            path=f"model-{dice.randrange(count // 20 + 1)}/v{dice.randint(1, 3)}"
+            f"/{dice.choice(FILES)}",
+            generation=1772366400000000 + number // 3,
+            size=dice.randrange(5 * 2**40),
+            crc32c=base64.b64encode(dice.randbytes(4)).decode(),
+            time=NOON + timedelta(milliseconds=number),
+            uploader=dice.choice(["ada", "grace"]),
+        )
+        for number in range(count)
+    ]
+
+
+def make_deliveries(seed: int, uploads: Sequence[Upload]) -> list[Delivery]:
+    """Order the events: some twice at once, some again much later, some published twice."""
+    dice = chance(seed, "deliveries")
+    placed: list[tuple[float, Delivery]] = []
+    for number, upload in enumerate(uploads):
+        place = number + dice.uniform(0, 50)
+        later = place + dice.uniform(0, len(uploads))
+        event, published_again = Delivery(f"{number}", upload), Delivery(f"{number}-again", upload)
+        placed.append((place, event))
+        if dice.random() < 0.05:
+            placed.append((place, event))
+        if dice.random() < 0.1:
+            placed.append((later, event))
+        if dice.random() < 0.05:
+            placed.append((later, published_again))
+    return [delivery for _, delivery in sorted(placed, key=lambda pair: pair[0])]
+
+
+class BigQuery:
+    """The rows that BigQuery has, its faults, and what it remembers of insert ids."""
+
+    def __init__(self, seed: int, hopeless: Mapping[Key, bool]) -> None:
+        """
+        `hopeless` are the uploads that it never confirms, however often they come.
+
+        True for those whose row is written all the same, which nobody is told.
+        """
+        self.rows: list[dict[str, Any]] = []
+        self.faults = 0
+        self.down_until = 0.0
+        self._seed = seed
+        self._hopeless = hopeless
+        self._lock = threading.Lock()
+        self._attempts: Counter[Key] = Counter()
+        self._writes: Counter[Key] = Counter()
+        self._remembered: dict[str, float] = {}
+        self._well = well = self._writing(server.well)
+        self._down = server.error(503, "backendError")
+        self._refusal = server.error(403, "quotaExceeded")
+        self._cut_after_writing = self._writing(server.cut_after_writing)
+        # How often, and what. First what a repeat within the call is a help against.
+        self._faults: list[tuple[float, Answer]] = [
+            (8, server.error(503, "backendError")),
+            (4, server.error(500, "internalError")),
+            (4, server.bare_error(502)),
+            (4, server.error(429, "rateLimitExceeded")),
+            (4, server.error(429, "rateLimitExceeded", Retry_After="1")),
+            (2, server.error(403, "rateLimitExceeded")),
+            (6, server.late(1, well)),
+            (2, server.late(2, server.bare_error(504))),
+            (1, server.late(7.5, well)),  # written when the caller has gone
+            (6, server.cut_before_writing),
+            (8, self._cut_after_writing),
+            (3, server.garbled),
+            (3, self._writing(server.garbled)),
+            # And what fails the call at once.
+            (2, server.error(404, "notFound")),
+            (2, server.error(403, "quotaExceeded")),
+            (2, server.error(429, "rateLimitExceeded", Retry_After="600")),
+            (2, server.row_errors({"reason": "timeout", "location": "", "message": "No."})),
+        ]
+
+    def answer(self, handler: server.Handler, request: server.Request) -> None:
+        """Answer insertAll, well or not."""
+        [row] = request.body["rows"]
+        key = key_of(row["json"])
+        with self._lock:
+            attempt = self._attempts[key]
+            self._attempts[key] += 1
+            answer = self._choose(key, attempt)
+            self.faults += answer is not self._well
+        answer(handler, request)
+
+    def _choose(self, key: Key, attempt: int) -> Answer:
+        dice = chance(self._seed, "fault", key, attempt)
+        if key in self._hopeless:
+            written = self._hopeless[key] and attempt == 0
+            return self._cut_after_writing if written else self._refusal
+        if time.monotonic() < self.down_until:
+            return self._down
+        if dice.random() >= FAULT_RATE:
+            return self._well
+        weights = [weight for weight, _ in self._faults]
+        [(_, fault)] = dice.choices(self._faults, weights)
+        return fault
+
+    def _writing(self, answer: Answer) -> Answer:
+        def write_and_answer(handler: server.Handler, request: server.Request) -> None:
+            self._write(request)
+            answer(handler, request)
+
+        return write_and_answer
+
+    def _write(self, request: server.Request) -> None:
+        """Keep the row, unless its insert id is known: for a short while, and not surely."""
+        [row] = request.body["rows"]
+        key, insert_id, now = key_of(row["json"]), row["insertId"], time.monotonic()
+        with self._lock:
+            write = self._writes[key]
+            self._writes[key] += 1
+            is_recent = now - self._remembered.get(insert_id, 0) < REMEMBERED_SECONDS
+            attentive = chance(self._seed, "memory", key, write).random() < REMEMBERED_RATE
+            if not (is_recent and attentive):
+                self._remembered[insert_id] = now
+                self.rows.append(row["json"])
+
+
+def key_of(row: Mapping[str, Any]) -> Key:
+    return row["gcs_bucket"], row["gcs_path"], int(row["generation"])
+
+
+class Instance:
+    """One instance of the function, at an address which it keeps. It ends by SIGKILL only."""
+
+    def __init__(self, folder: Path, bigquery_url: str) -> None:
+        """`folder` is for what it prints."""
+        self.in_flight = 0
+        self.logs: list[Path] = []
+        self._folder = folder
+        self._bigquery_url = bigquery_url
+        self._port = free_port()
+        self._url = f"http://127.0.0.1:{self._port}/"
+        self._lock = threading.Lock()
+
+    @contextlib.contextmanager
+    def living(self) -> Iterator[None]:
+        """Let it live until the end of the block."""
+        command = [
+            *(Path(sys.prefix) / "bin/functions-framework", "--target", "register_model"),
+            *("--source", ROOT / "main.py", "--host", "127.0.0.1", "--port", self._port),
+        ]
+        environ = {
+            "GCP_PROJECT_ID": PROJECT,
+            "BIGQUERY_EMULATOR_HOST": self._bigquery_url,
+            "THREADS": str(CONCURRENCY),
+        }
+        log = self._folder / f"function-{self._port}-{len(self.logs)}.log"
+        self.logs.append(log)
+        with process(command, log, environ) as running:
+            try:
+                wait_until(answers(self._url, running, log))
+                yield
+            finally:
+                kill(psutil.Process(running.pid))
+
+    def post(self, delivery: Delivery) -> int:
+        """Deliver an event; gives the status of the answer."""
+        with self._lock:
+            self.in_flight += 1
+        try:
+            headers = {**HEADERS, "ce-id": delivery.event_id}
+            event = delivery.upload.event
+            answer = requests.post(self._url, event, headers=headers, timeout=CALL_SECONDS)
+            return answer.status_code
+        finally:
+            with self._lock:
+                self.in_flight -= 1
+
+
+def kill(parent: psutil.Process) -> None:
+    """End a process and its children, none of which learns of it."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        parent.suspend()  # it would make a new child
+        family = [*parent.children(recursive=True), parent]
+        for member in family:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                member.kill()
+        wait_until(lambda: not any(map(is_alive, family)))
+
+
+class Soak:
+    """The uploads, on their way from the bucket to the table, and what has become of them."""
+
+    def __init__(self, seed: int, form: Form) -> None:
+        """Nothing happens yet."""
+        self.uploads = make_uploads(seed, form.uploads)
+        count = max(2, round(form.uploads * HOPELESS_RATE))
+        drawn = chance(seed, "hopeless").sample(self.uploads, count)
+        # Never acknowledged, as no repeat helps. One in three is in the table all the same.
+        self.given_up = set(drawn)
+        self.bigquery = BigQuery(seed, {u.key: n % 3 == 1 for n, u in enumerate(drawn)})
+        self.acknowledged: set[Upload] = set()
+        self.rows: list[dict[str, Any]] = []
+        self.statuses: Counter[int] = Counter()
+        self.deliveries = self.kills = self.cut = 0
+        self.slowest_seconds = 0.0
+        self.outcomes: Counter[str] = Counter()
+        self.doubled = self.registrations = 0
+        # What is in the bucket and not in the registry, when all is over.
+        self.left_for_reconciliation: list[Upload] = []
+        self._seed = seed
+        self._form = form
+        self._plan = make_deliveries(seed, self.uploads)
+        self._finished = 0
+        self._lock = threading.Lock()
+        self._ended = threading.Event()
+        self._began = time.monotonic()
+
+    def run(self, folder: Path) -> None:
+        """Deliver all events, and kill now this instance and now that."""
+        with contextlib.ExitStack() as stack:
+            # Where the stand-in tells of each connection that a kill has cut.
+            stack.enter_context(contextlib.redirect_stderr(io.StringIO()))
+            http = stack.enter_context(
+                server.bigquery_server(itertools.repeat(self.bigquery.answer))
+            )
+            instances = [Instance(folder, http.url) for _ in range(INSTANCES)]
+            pool = ThreadPoolExecutor(CONCURRENCY)
+            stack.callback(pool.shutdown, cancel_futures=True)
+            lives = [stack.enter_context(contextlib.ExitStack()) for _ in instances]
+            for instance, life in zip(instances, lives, strict=True):
+                life.enter_context(instance.living())
+            stack.callback(self._ended.set)  # then no call is waited for, as nobody answers
+            futures = [pool.submit(self._deliver, event, instances) for event in self._plan]
+            for number in range(self._form.kills):
+                instance, life = instances[number % INSTANCES], lives[number % INSTANCES]
+                share = (number + 0.5) / self._form.kills
+                self._wait_until_finished(share, instance)
+                if number == self._form.kills // 2:
+                    self.bigquery.down_until = time.monotonic() + self._form.outage_seconds
+                life.close()
+                self.kills += 1
+                life.enter_context(instance.living())
+            self._wait_until_finished(1)
+            for future in futures:
+                future.result()
+        self.rows = list(self.bigquery.rows)  # without the one that is late by now
+        for log in itertools.chain.from_iterable(instance.logs for instance in instances):
+            whole, _, _ = log.read_text().rpartition("\n")  # it may have ended within a line
+            self.outcomes.update(json.loads(line)["outcome"] for line in whole.splitlines())
+
+    def _wait_until_finished(self, share: float, busy: Instance | None = None) -> None:
+        def reached() -> bool:
+            enough = self._finished >= share * len(self._plan)
+            return enough and (busy is None or busy.in_flight > 0)
+
+        wait_until(reached, self._began + self._form.within_seconds - time.monotonic())
+
+    def _deliver(self, delivery: Delivery, instances: Sequence[Instance]) -> None:
+        """Deliver until it is acknowledged or, if no repeat helps, given up on."""
+        try:
+            hopeless = delivery.upload in self.given_up
+            for attempt in range(TRIES) if hopeless else itertools.count():
+                dice = chance(self._seed, "delivery", delivery.event_id, attempt)
+                pause = dice.uniform(0, min(0.2 * 2**attempt, 2)) if attempt else 0
+                if self._ended.wait(pause) or self._try(delivery, dice.choice(instances)):
+                    return
+        finally:
+            with self._lock:
+                self._finished += 1
+
+    def _try(self, delivery: Delivery, instance: Instance) -> bool:
+        """Deliver once."""
+        began = time.monotonic()
+        status, cut = None, False
+        try:
+            status = instance.post(delivery)
+        except (requests.ConnectionError, ChunkedEncodingError) as error:
+            cut = isinstance(error.args[0], ProtocolError)
+        with self._lock:
+            self.deliveries += 1
+            self.slowest_seconds = max(self.slowest_seconds, time.monotonic() - began)
+            self.cut += cut
+            if status is not None:
+                self.statuses[status] += 1
+            if status == HTTPStatus.OK:
+                self.acknowledged.add(delivery.upload)
+        return status == HTTPStatus.OK
+
+    def __str__(self) -> str:
+        """Sum it up."""
+        return (
+            f"soak: {len(self.uploads)} uploads, {self.deliveries} deliveries"
+            f" ({self.statuses[HTTPStatus.SERVICE_UNAVAILABLE]} not acknowledged, {self.cut} cut),"
+            f" {self.bigquery.faults} faults, {self.kills} kills, {len(self.rows)} rows,"
+            f" {self.doubled} doubled rows, {self.registrations} registrations,"
+            f" {len(self.left_for_reconciliation)} left for the reconciliation,"
+            f" slowest answer {self.slowest_seconds:.1f} s,"
+            f" {time.monotonic() - self._began:.0f} s, seed {self._seed}"
+        )
+
+
+@contextlib.contextmanager
+def registry_of(
+    client: bigquery.Client, rows: Sequence[Mapping[str, Any]]
+) -> Iterator[Callable[[], list[Mapping[str, Any]]]]:
+    """Put rows into a registry of their own; gives a function which asks the view of it."""
+    client.create_dataset(DATASET)
+    try:
+        make_registry(client, DATASET)
+        for batch in itertools.batched(rows, 2000):
+            assert not client.insert_rows_json(f"{DATASET}.models", batch, [None] * len(batch))
+        query = f"SELECT * FROM {DATASET}.registrations"  # noqa: S608
+        yield lambda: [dict(row) for row in client.query_and_wait(query)]
+    finally:
+        client.delete_dataset(DATASET, delete_contents=True)
+
+
+def reconciled(client: bigquery.Client, uploads: Sequence[Upload]) -> list[Finding]:
+    """Let the registry catch up with buckets that hold all uploads; give what it found."""
+    with storage_server() as storage, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("STORAGE_EMULATOR_HOST", storage.url)
+        storage.page = 1000
+        for upload in uploads:
+            storage.put(
+                *(upload.bucket, upload.path, upload.generation),
+                size=str(upload.size),
+                crc32c=upload.crc32c,
+                timeCreated=upload.time.isoformat().replace("+00:00", "Z"),
+                metadata={"uploader": upload.uploader},
+            )
+        table = f"{DATASET}.models"
+        return [
+            finding
+            for bucket in storage.objects
+            for finding in reconcile(
+                Bucket.connect(client.project, bucket),
+                Inventory(client, table),
+                RegistryTable(client, table),
+                clock=lambda: datetime.now(UTC),
+                all_generations=True,
+            )
+        ]
+
+
+def upload_of(row: Mapping[str, Any]) -> Upload:
+    """Read from a registration what was uploaded."""
+    assert row["gcs_path"].startswith(f"{row['model_name']}/v{row['model_version']}/")
+    assert row["gcs_bucket"] == f"ml-models-{row['environment']}"
+    return Upload(
+        bucket=row["gcs_bucket"],
+        path=row["gcs_path"],
+        generation=row["generation"],
+        size=row["file_size_bytes"],
+        crc32c=row["crc32c"],
+        time=row["upload_timestamp"],
+        uploader=row["uploader"],
+    )
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        pytest.param(Form(uploads=300, kills=3, outage_seconds=2, within_seconds=60), id="short"),
+        pytest.param(
+            Form(uploads=10_000, kills=12, outage_seconds=30, within_seconds=900),
+            id="long",
+            marks=pytest.mark.soak,
+        ),
+    ],
+)
+def test_each_upload_is_registered_exactly_once_whatever_fails(
+    form: Form,
+    client: bigquery.Client,
+    tmp_path: Path,
+    request: pytest.FixtureRequest,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    soak = Soak(request.config.getoption("--seed"), form)
+    try:
+        soak.run(tmp_path)
+        written = Counter(map(key_of, soak.rows))
+        soak.doubled = written.total() - len(written)
+        with registry_of(client, soak.rows) as ask:
+            view = ask()
+            registered = Counter(map(upload_of, view))
+            soak.registrations = registered.total()
+            soak.left_for_reconciliation = [u for u in soak.uploads if u not in registered]
+            findings = [reconciled(client, soak.uploads) for _ in range(2)]
+            caught_up = Counter(map(upload_of, ask()))
+    finally:
+        with capsys.disabled():
+            print(f"\n{soak}")  # noqa: T201 - it is the result
+
+    # Nothing is lost, but for what was never acknowledged,
+    assert soak.acknowledged == set(soak.uploads) - soak.given_up
+    assert {upload.key for upload in soak.acknowledged} <= written.keys()
+    assert set(soak.left_for_reconciliation) < soak.given_up
+    assert soak.left_for_reconciliation
+    # and that is what the reconciliation finds, once,
+    assert [Counter(finding.name for finding in those) for those in findings] == [
+        Counter(upload.path for upload in soak.left_for_reconciliation),
+        Counter(),
+    ]
+    assert caught_up == Counter(soak.uploads)
+    # nothing is there twice, though it was written twice,
+    assert soak.doubled > 0
+    assert set(registered.values()) == {1}
+    # nothing is there that was not uploaded, or not so,
+    assert registered.keys() <= set(soak.uploads)
+    # the first time that it was registered stays,
+    first: dict[Key, datetime] = {}
+    for row in soak.rows:
+        at = datetime.fromisoformat(row["registered_at"])
+        first[key_of(row)] = min(at, first.get(key_of(row), at))
+    assert {key_of(row): row["registered_at"] for row in view} == first
+    # and the function never fell over, nor took longer than it may.
+    assert soak.statuses.keys() == {HTTPStatus.OK, HTTPStatus.SERVICE_UNAVAILABLE}
+    assert soak.outcomes.keys() == {"registered", "failed"}
+    assert soak.slowest_seconds < CALL_SECONDS
+    # All this in the midst of it.
+    assert (soak.kills, soak.cut > 0) == (form.kills, True)
+    assert soak.bigquery.faults > FAULT_RATE * form.uploads
