@@ -20,6 +20,7 @@ from click.testing import CliRunner, Result
 from google.cloud import bigquery
 
 from registry.cli import main
+from registry.inventory import Inventory
 from tests import bigquery_server as server
 from tests.conftest import PROJECT, ROOT, insert, wait_until, written
 
@@ -395,3 +396,38 @@ def test_without_credentials_the_login_is_the_remedy(
     assert result.exit_code == 2
     assert "run gcloud auth application-default login" in result.stderr
     assert len(result.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize(("error", "status"), [(KeyboardInterrupt, 130), (BrokenPipeError, 141)])
+@pytest.mark.usefixtures("run")
+def test_an_end_from_outside_has_the_usual_code(
+    error: type[BaseException], status: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """In this process, where coverage is measured."""
+
+    def end(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(Inventory, "latest_models", end)
+    with (tmp_path / "output").open("w") as output:
+        monkeypatch.setattr(sys, "stdout", output)
+
+        assert main(["models"], standalone_mode=False) == status
+
+
+class Terminal(io.StringIO):
+    """Where a person looks."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.usefixtures("run")
+def test_csv_on_a_terminal_moves_no_cursor(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stdout", terminal)
+
+    main(["promotions", "--format", "csv"], standalone_mode=False)
+
+    assert r"[red]x\x1b[2J\u202e" in terminal.getvalue()
+    assert "\x1b" not in terminal.getvalue()

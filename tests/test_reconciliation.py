@@ -307,3 +307,13 @@ def test_the_function_catches_up_and_says_so(
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [line["severity"] for line in lines] == ["INFO", "INFO", "ERROR"]
     assert lines[0]["message"].startswith(f"reconciled bucket: {bucket}, unregistered: 1")
+
+
+def test_what_has_vanished_is_recorded_also_when_nothing_else_differs(
+    run: Run, client: bigquery.Client, dataset: str
+) -> None:
+    bucket = f"{os.environ['BUCKET_PREFIX']}-dev"
+    insert(client, dataset, [written("z/v1/gone", "dev", 0, gcs_bucket=bucket)])
+
+    assert findings_of(run("dev")) == [("vanished", "z/v1/gone")]
+    assert findings_of(run("dev")) == []
