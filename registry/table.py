@@ -27,7 +27,7 @@ ANSWER_SECONDS = 7.0
 LONGEST_WAIT_SECONDS = 10.0
 RETRY_SECONDS = 24.0
 
-_SHOWN_ROWS = 3
+_SHOWN_CAUSES = 3
 _BUSY = {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS}
 _TRANSIENT_REASONS = {"rateLimitExceeded", "backendError", "internalError"}
 _REMEDIES = {
@@ -96,15 +96,16 @@ class RegistryTable:
             found = explain(error, _REMEDIES)
             raise AppendFailed(f"expected {table} to take the row, {found}") from error
         if row_errors:
+            problems = [problem for refused in row_errors for problem in refused["errors"]]
+            # One refused row stops the others of its request, of which nothing else is wrong.
+            causes = [one for one in problems if one.get("reason") != "stopped"] or problems
             refusals = "; ".join(
-                f"{problem.get('reason')}: {problem.get('location')}: {problem.get('message')}"
-                for refused in row_errors[:_SHOWN_ROWS]
-                for problem in refused["errors"]
+                f"{cause.get('reason')}: {cause.get('location')}: {cause.get('message')}"
+                for cause in causes[:_SHOWN_CAUSES]
             )
-            raise AppendFailed(
-                f"expected {table} to take the row, found {refusals}:"
-                " compare its columns with deploy/bigquery/models.sql"
-            )
+            columns = any(cause.get("reason") == "invalid" for cause in causes)
+            remedy = ": compare its columns with those in deploy/bigquery/" if columns else ""
+            raise AppendFailed(f"expected {table} to take the row, found {refusals}{remedy}")
 
     def _attempt(
         self, table: str, rows: Mapping[str, Mapping[str, str | None]]

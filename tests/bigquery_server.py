@@ -97,8 +97,12 @@ def bare_error(status: int) -> Answer:
 
 
 def row_errors(*problems: dict[str, str]) -> Answer:
-    """Take the request and refuse its row."""
-    body = {"insertErrors": [{"index": 0, "errors": list(problems)}]}
+    """Take the request and refuse its rows, each for one problem."""
+    body = {
+        "insertErrors": [
+            {"index": index, "errors": [problem]} for index, problem in enumerate(problems)
+        ]
+    }
     return lambda handler, _: handler.answer(200, body)
 
 

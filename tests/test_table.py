@@ -108,8 +108,21 @@ def test_the_wait_that_bigquery_asks_for_is_kept(monkeypatch: pytest.MonkeyPatch
             server.row_errors(
                 {"reason": "invalid", "location": "model_version", "message": "Cannot convert"},
             ),
-            "invalid: model_version: Cannot convert.*compare its columns",
+            "found invalid: model_version: Cannot convert: compare its columns",
             id="row refused",
+        ),
+        pytest.param(
+            server.row_errors(
+                *[{"reason": "stopped", "location": "", "message": ""}] * 4,
+                {"reason": "invalid", "location": "model_version", "message": "Cannot convert"},
+            ),
+            "found invalid: model_version: Cannot convert: compare its columns",
+            id="row refused, and others because of it",
+        ),
+        pytest.param(
+            server.row_errors({"reason": "timeout", "location": "", "message": "Too late"}),
+            "found timeout: : Too late$",
+            id="row refused for no fault of the columns",
         ),
     ],
 )
