@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 _WRITING = threading.Lock()
 _STARTING = threading.Lock()
+_EXAMPLES = 10
 _NOT_AN_EVENT = {HTTPStatus.BAD_REQUEST, HTTPStatus.UNSUPPORTED_MEDIA_TYPE}
 
 try:
@@ -102,8 +103,8 @@ def reconcile(asked: Request) -> tuple[dict[str, object], int]:
     """
     Let the registry catch up with the bucket which the variable BUCKET names.
 
-    Answers with the number of findings of each kind; 503 if it could not be done, and has to be
-    tried again.
+    Answers with the number of findings of each kind, and the first of them; 503 if it could not be
+    done, and has to be tried again.
     """
     if asked.method != "POST":
         return {"error": f"expected POST, found {asked.method}"}, HTTPStatus.METHOD_NOT_ALLOWED
@@ -112,23 +113,25 @@ def reconcile(asked: Request) -> tuple[dict[str, object], int]:
     from registry.inventory import Inventory  # noqa: PLC0415
 
     try:
-        bucket = Bucket.connect(_SETTINGS.project, os.environ.get("BUCKET", ""))
-        findings = Counter(
-            finding.difference.value
-            for finding in reconciliation.reconcile(
-                bucket,
-                Inventory(_CLIENT, _SETTINGS.table),
-                _TABLE,
-                clock=lambda: datetime.now(UTC),
-            )
-        )
+        bucket = Bucket.connect(_SETTINGS, os.environ.get("BUCKET", ""))
+        findings: Counter[str] = Counter()
+        examples: list[str] = []
+        for finding in reconciliation.reconcile(
+            bucket,
+            Inventory(_CLIENT, _SETTINGS.table),
+            _TABLE,
+            clock=lambda: datetime.now(UTC),
+        ):
+            findings[finding.difference.value] += 1
+            if findings[finding.difference.value] <= _EXAMPLES:
+                examples.append(str(finding))
     except Exception as error:  # noqa: BLE001 - whoever asked is told, and the log has the stack
         _print(log.problem(error))
         return {"error": str(error)}, HTTPStatus.SERVICE_UNAVAILABLE
     told: dict[str, object] = {"bucket": bucket.name}
     told |= {kind.value: findings[kind.value] for kind in reconciliation.Difference}
-    _print(log.reconciled(told))
-    return told, HTTPStatus.OK
+    _print(log.reconciled(told, examples))
+    return told | {"examples": examples}, HTTPStatus.OK
 
 
 @functools.cache

@@ -1,21 +1,27 @@
 """A bucket of Cloud Storage: what is there. It reads names and facts, never contents."""
 
+import os
 from collections.abc import Iterator
 
 from google.api_core.exceptions import GoogleAPIError
 from google.auth.exceptions import DefaultCredentialsError, GoogleAuthError
 from google.cloud.storage import Client
 
-from registry.bigquery import LOG_IN
+from registry.bigquery import LOG_IN, explain, reasons
 from registry.errors import ListingFailed, NoCredentials
 from registry.event import StorageObject
 from registry.reconciliation import Listed
+from registry.settings import Settings
 
 ANSWER_SECONDS = 60.0
 
 _FIELDS = (
     "nextPageToken,items(name,generation,size,timeCreated,timeDeleted,crc32c,md5Hash,metadata)"
 )
+_REMEDIES = {
+    "forbidden": "it takes storage.objects.list, as in roles/storage.legacyBucketReader",
+    "notFound": "see its name, --bucket-prefix; deploy/setup.sh makes the buckets",
+}
 
 
 class Bucket:
@@ -27,15 +33,22 @@ class Bucket:
         self.name = name
 
     @classmethod
-    def connect(cls, project: str, name: str) -> "Bucket":
+    def connect(cls, settings: Settings, name: str) -> "Bucket":
         """
         Make the client, as STORAGE_EMULATOR_HOST says if it is set; nothing is sent yet.
 
         Raises:
+            ListingFailed: Of bucket and table one is real, the other emulated: what the real table
+                holds would be taken for gone.
             NoCredentials: There are none on this machine.
         """
+        if bool(os.environ.get("STORAGE_EMULATOR_HOST")) != settings.emulated:
+            raise ListingFailed(
+                "expected STORAGE_EMULATOR_HOST and BIGQUERY_EMULATOR_HOST, or neither, found one:"
+                " set both for the local system, unset both for Google Cloud"
+            )
         try:
-            return cls(Client(project=project), name)
+            return cls(Client(project=settings.project), name)
         except DefaultCredentialsError as error:
             raise NoCredentials(f"expected Google credentials, found none: {LOG_IN}") from error
 
@@ -49,13 +62,19 @@ class Bucket:
             ListingFailed: Cloud Storage did not answer; what came before is right all the same.
         """
         try:
-            for blob in self._client.list_blobs(
+            blobs = self._client.list_blobs(
                 self.name,
                 prefix=prefix or None,
                 versions=all_generations,
                 fields=_FIELDS,
                 timeout=ANSWER_SECONDS,
-            ):
+            )
+        except ValueError as error:  # nothing has been sent yet
+            raise ListingFailed(
+                f"expected a bucket's name, found {self.name!r}: {error}"
+            ) from error
+        try:
+            for blob in blobs:
                 stored = StorageObject(
                     bucket=self.name,
                     name=blob.name,
@@ -69,7 +88,8 @@ class Bucket:
                 yield Listed(stored=stored, live=blob.time_deleted is None)
         except (GoogleAPIError, GoogleAuthError, OSError) as error:
             # It refused, or was out of reach: all errors of requests are OSErrors.
+            remedy = "" if reasons(error) else ": see whether this machine reaches Cloud Storage"
+            found = explain(error, _REMEDIES)
             raise ListingFailed(
-                f"expected the list of gs://{self.name}, found {type(error).__name__}: {error}:"
-                " it takes storage.objects.list, as in roles/storage.legacyBucketReader"
+                f"expected the list of gs://{self.name}, {found}{remedy}"
             ) from error

@@ -82,6 +82,13 @@ class _Commands(click.Group):
             ctx.exit(UNREAD)
 
 
+class _Console(Console):
+    """A console of which a reader who has gone is told like any other."""
+
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError
+
+
 class _Since(click.ParamType[datetime]):
     """A time, or how long ago it was."""
 
@@ -136,7 +143,7 @@ class _Question:
             writer.writerow(columns)
             writer.writerows([_csv(getattr(row, name)) for name in columns] for row in rows)
         elif rows:
-            drawn, console = table(), Console(highlight=False)
+            drawn, console = table(), _Console(highlight=False)
             # Lines of a file have no end; on a narrow terminal they break, and nothing is left out.
             if not console.is_terminal:
                 console.width = 10_000
@@ -582,11 +589,17 @@ def reconcile(  # noqa: PLR0913 - one for each option
     settings = _settings(project, table)
     client = connect(settings)
     differences = 0
-    with _findings(format) as write:
+    screen = _Console(highlight=False)
+    progress: Console = screen
+    if not sys.stdout.isatty():
+        progress = Console(stderr=True)
+    elif format != "table":  # which would mix with a line that moves
+        progress = Console(stderr=True, force_terminal=False)
+    with _findings(format, screen) as write:
         for environment in environments:
-            bucket = Bucket.connect(settings.project, f"{bucket_prefix}-{environment}")
+            bucket = Bucket.connect(settings, f"{bucket_prefix}-{environment}")
             counts: Counter[str] = Counter()
-            with _progress(bucket.name) as on_object:
+            with _progress(bucket.name, progress) as on_object:
                 for finding in reconciliation.reconcile(
                     bucket,
                     Inventory(client, settings.table),
@@ -633,11 +646,13 @@ class FindingRow(Row):
 
 
 @contextlib.contextmanager
-def _findings(format: str) -> Iterator[Callable[[FindingRow], None]]:  # noqa: A002
+def _findings(
+    format: str,  # noqa: A002
+    console: Console,
+) -> Iterator[Callable[[FindingRow], None]]:
     """Print findings as they come, so that a million of them take no memory."""
     columns = [field.name for field in dataclasses.fields(FindingRow)]
     separators = itertools.chain(["[\n"], itertools.repeat(",\n"))
-    console = Console(highlight=False)
     as_csv = csv.writer(sys.stdout, lineterminator="\n")
 
     def write(row: FindingRow) -> None:
@@ -663,9 +678,8 @@ def _findings(format: str) -> Iterator[Callable[[FindingRow], None]]:  # noqa: A
 
 
 @contextlib.contextmanager
-def _progress(bucket: str) -> Iterator[Callable[[], None]]:
+def _progress(bucket: str, console: Console) -> Iterator[Callable[[], None]]:
     """Show how many objects were compared: on a terminal at once, else a line now and then."""
-    console = Console(stderr=True)
     if console.is_terminal:
         with Progress(
             SpinnerColumn(),

@@ -18,9 +18,11 @@ from registry.errors import QueryFailed
 from registry.reconciliation import Registered
 from registry.settings import Environment
 
-# An answer may take its time when the table is large, but all is over within a minute. The client's
-# own defaults would go on for ten.
+# An answer may take its time when the table is large, but all is over within a minute, unless a
+# bucket's whole history is asked for, which nobody waits for. The client's own defaults would go on
+# for ten.
 ANSWER_SECONDS = 30.0
+HISTORY_SECONDS = 900.0
 RETRY_SECONDS = 20.0
 
 _PAGE_ROWS = 20_000
@@ -268,11 +270,18 @@ _REGISTERED = """
       gone.gcs_path IS NOT NULL AS vanished
     FROM registrations
     LEFT JOIN (
-      SELECT DISTINCT gcs_bucket, gcs_path, IFNULL(generation, -1) AS generation FROM vanished
+      SELECT DISTINCT
+        gcs_bucket,
+        gcs_path,
+        IFNULL(generation, -UNIX_MICROS(IFNULL(upload_timestamp, TIMESTAMP '1970-01-01'))) AS upload
+      FROM vanished
     ) AS gone
       ON registrations.gcs_bucket = gone.gcs_bucket
       AND registrations.gcs_path = gone.gcs_path
-      AND IFNULL(registrations.generation, -1) = gone.generation
+      AND IFNULL(
+        registrations.generation,
+        -UNIX_MICROS(IFNULL(registrations.upload_timestamp, TIMESTAMP '1970-01-01'))
+      ) = gone.upload
     WHERE registrations.gcs_bucket = @gcs_bucket
       AND STARTS_WITH(registrations.gcs_path, @prefix)
       AND registrations.environment IN UNNEST(@environments)
@@ -375,6 +384,7 @@ class Inventory:
                 ),
             ],
         )
+        wait = HISTORY_SECONDS if paged else ANSWER_SECONDS
         try:
             rows = self._client.query_and_wait(
                 sql,
@@ -382,13 +392,18 @@ class Inventory:
                 retry=DEFAULT_RETRY.with_timeout(RETRY_SECONDS),
                 job_retry=DEFAULT_JOB_RETRY.with_timeout(RETRY_SECONDS),
                 api_timeout=ANSWER_SECONDS,
-                wait_timeout=ANSWER_SECONDS,
+                wait_timeout=wait,
                 max_results=wanted.limit,
                 page_size=_PAGE_ROWS if paged else None,
             )
             yield from map(dict, rows)
         except RefreshError as error:
             raise QueryFailed(f"expected valid credentials, found {error}: {LOG_IN}") from error
+        except TimeoutError as error:
+            raise QueryFailed(
+                f"expected {self._dataset} to answer within {wait:.0f} s, found no answer:"
+                " ask for less, or again later"
+            ) from error
         except (GoogleAPIError, GoogleAuthError, OSError) as error:
             # It refused, or was out of reach: all errors of requests are OSErrors.
             remedy = "" if reasons(error) else _OUT_OF_REACH

@@ -2,7 +2,7 @@
 
 import json
 import traceback
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from registry.outcome import Outcome
 
@@ -33,10 +33,10 @@ def line(outcome: Outcome, *, duration_ms: int) -> str:
     return json.dumps(fields)
 
 
-def reconciled(told: Mapping[str, object]) -> str:
+def reconciled(told: Mapping[str, object], examples: Sequence[str]) -> str:
     """Write what a reconciliation found and settled."""
     message = "reconciled " + ", ".join(f"{key}: {value}" for key, value in told.items())
-    return json.dumps({"severity": "INFO", "message": message, **told})
+    return json.dumps({"severity": "INFO", "message": message, **told, "examples": examples})
 
 
 def problem(error: Exception) -> str:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from registry.inventory import Inventory
     from registry.table import RegistryTable
 
-BATCH = 500
+BATCH = 100  # insertAll takes 10 MB, and the metadata of an object can be 30 kB of JSON in JSON
 _EVER = datetime.fromtimestamp(0, UTC)
 
 
@@ -82,6 +82,10 @@ class Finding:
     stored: StorageObject | None = None
     artifact: ArtifactPath | None = None
     reason: str | None = None
+
+    def __str__(self) -> str:
+        """Say what differs, and why where there is more to say."""
+        return f"{self.difference}: {self.reason or self.name}"
 
 
 def compare(listed: Iterable[Listed], registered: Iterable[Registered]) -> Iterator[Finding]:
@@ -178,13 +182,27 @@ def _settle(
 def _of_one_name(there: Sequence[Listed], known: Sequence[Registered]) -> Iterator[Finding]:
     generations = {row.generation for row in known}
     times = {_to_the_millisecond(row.upload_timestamp) for row in known if row.generation is None}
-    for listed in there:
-        stored = listed.stored
-        if stored.generation in generations or _to_the_millisecond(stored.time_created) in times:
-            continue
-        yield from _unregistered(stored)
-    if known and not any(listed.live for listed in there):
-        newest = max(known, key=_age)
+    unregistered = [
+        finding
+        for listed in there
+        if listed.stored.generation not in generations
+        and _to_the_millisecond(listed.stored.time_created) not in times
+        for finding in _unregistered(listed.stored)
+    ]
+    yield from unregistered
+    to_be_known = [
+        Registered(
+            name=finding.name,
+            generation=finding.generation,
+            upload_timestamp=finding.time,
+            registered_at=_EVER,
+        )
+        for finding in unregistered
+        if finding.difference == Difference.UNREGISTERED
+    ]
+    ever = [*known, *to_be_known]
+    if ever and not any(listed.live for listed in there):
+        newest = max(ever, key=_age)
         if not newest.vanished:
             yield Finding(
                 difference=Difference.VANISHED,

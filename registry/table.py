@@ -75,7 +75,7 @@ class RegistryTable:
         """
         rows = {}
         for finding in findings:
-            identity = f"{bucket}/{finding.name}#{finding.generation}"
+            identity = f"{bucket}/{finding.name}#{finding.generation or finding.time}"
             rows[hashlib.sha256(identity.encode()).hexdigest()] = {
                 "gcs_bucket": bucket,
                 "gcs_path": finding.name,

@@ -11,6 +11,8 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 type Resource = dict[str, Any]
 
+REFUSAL = {"error": {"code": 403, "message": "No.", "errors": [{"reason": "forbidden"}]}}
+
 
 @dataclass
 class StorageServer:
@@ -52,7 +54,7 @@ class Handler(BaseHTTPRequestHandler):
         asked = {key: values[0] for key, values in parse_qs(address.query).items()}
         self.storage.asked.append(self.path)
         if self.storage.broken is not None and len(self.storage.asked) > self.storage.broken:
-            self.answer(403, {"error": {"code": 403, "message": "No."}})
+            self.answer(403, REFUSAL)
             return
         bucket = unquote(address.path.split("/")[-2])
         there = sorted(

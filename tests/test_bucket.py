@@ -9,8 +9,11 @@ import pytest
 from registry.bucket import Bucket
 from registry.errors import ListingFailed, NoCredentials
 from registry.event import StorageObject
+from registry.settings import Settings
 from tests.conftest import PROJECT
 from tests.storage_server import StorageServer, storage_server
+
+SETTINGS = Settings(project=PROJECT, table="ml_registry.models", emulated=True)
 
 
 @pytest.fixture
@@ -28,7 +31,7 @@ def test_every_object_is_listed_in_the_order_of_names_over_all_pages(
     for name in names:
         storage.put("b-dev", name, 1)
 
-    listed = Bucket.connect(PROJECT, "b-dev").objects()
+    listed = Bucket.connect(SETTINGS, "b-dev").objects()
 
     assert [one.name for one in listed] == sorted(names)
     assert len(storage.asked) == 3
@@ -39,7 +42,7 @@ def test_an_object_is_as_its_event_would_have_described_it(storage: StorageServe
     storage.put("b-dev", "m/v1/a", 7, md5Hash="md5", metadata={"uploader": "ada"})
     storage.put("b-dev", "m/v1/b", 8)
 
-    with_all, without = Bucket.connect(PROJECT, "b-dev").objects()
+    with_all, without = Bucket.connect(SETTINGS, "b-dev").objects()
 
     assert with_all.stored == StorageObject(
         bucket="b-dev",
@@ -57,7 +60,7 @@ def test_an_object_is_as_its_event_would_have_described_it(storage: StorageServe
 def test_what_was_overwritten_is_listed_when_asked_for(storage: StorageServer) -> None:
     storage.put("b-dev", "m/v1/a", 1, timeDeleted="2026-03-02T12:00:00Z")
     storage.put("b-dev", "m/v1/a", 2)
-    bucket = Bucket.connect(PROJECT, "b-dev")
+    bucket = Bucket.connect(SETTINGS, "b-dev")
 
     assert [one.stored.generation for one in bucket.objects()] == [2]
     assert [(one.stored.generation, one.live) for one in bucket.objects(all_generations=True)] == [
@@ -70,14 +73,14 @@ def test_only_names_of_a_prefix_are_listed(storage: StorageServer) -> None:
     storage.put("b-dev", "m/v1/a", 1)
     storage.put("b-dev", "n/v1/a", 1)
 
-    assert [one.name for one in Bucket.connect(PROJECT, "b-dev").objects("n/")] == ["n/v1/a"]
+    assert [one.name for one in Bucket.connect(SETTINGS, "b-dev").objects("n/")] == ["n/v1/a"]
 
 
 def test_a_list_that_breaks_off_is_told_after_what_came(storage: StorageServer) -> None:
     for letter in "abcde":
         storage.put("b-dev", f"m/v1/{letter}", 1)
     storage.broken = 1
-    listed = Bucket.connect(PROJECT, "b-dev").objects()
+    listed = Bucket.connect(SETTINGS, "b-dev").objects()
 
     assert [next(listed).name for _ in range(3)] == ["m/v1/a", "m/v1/b", "m/v1/c"]
     with pytest.raises(ListingFailed, match=r"gs://b-dev, .*storage\.objects\.list"):
@@ -91,4 +94,4 @@ def test_a_machine_without_credentials_is_told_of_the_login(
     monkeypatch.setenv("NO_GCE_CHECK", "true")
 
     with pytest.raises(NoCredentials, match="run gcloud auth application-default login"):
-        Bucket.connect(PROJECT, "b-dev")
+        Bucket.connect(Settings(project=PROJECT, table="d.t", emulated=False), "b-dev")

@@ -431,3 +431,21 @@ def test_csv_on_a_terminal_moves_no_cursor(monkeypatch: pytest.MonkeyPatch) -> N
 
     assert r"[red]x\x1b[2J\u202e" in terminal.getvalue()
     assert "\x1b" not in terminal.getvalue()
+
+
+@pytest.mark.usefixtures("run")
+def test_a_table_that_nobody_reads_ends_as_any_other_output_does(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    with (tmp_path / "output").open("w") as output:
+
+        class Unread(Terminal):
+            def write(self, _: str) -> int:
+                raise BrokenPipeError
+
+            def fileno(self) -> int:
+                return output.fileno()
+
+        monkeypatch.setattr(sys, "stdout", Unread())
+
+        assert main(["promotions"], standalone_mode=False) == 141

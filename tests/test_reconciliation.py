@@ -3,6 +3,7 @@
 import itertools
 import json
 import os
+import sys
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 
@@ -15,12 +16,13 @@ from hypothesis import strategies as st
 
 from registry import cli
 from registry.cli import main
-from registry.errors import OutOfOrder
+from registry.errors import OutOfOrder, QueryFailed
 from registry.event import StorageObject
 from registry.inventory import Inventory
 from registry.reconciliation import Listed, Registered, compare
 from tests.conftest import PROJECT, ROOT, insert, written
 from tests.storage_server import StorageServer, storage_server
+from tests.test_cli import Terminal
 
 Run = Callable[..., Result]
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -86,6 +88,14 @@ A, B, C = "m/v1/a", "m/v1/b", "m/v1/c"
         # What is kept of an object that was deleted is not the object.
         ([listed(A, live=False)], [registered(A)], [("vanished", A, 1)]),
         ([listed(A, 1, live=False), listed(A, 2)], [registered(A, 2)], [("unregistered", A, 1)]),
+        # Registered only now, and gone all the same.
+        ([listed(A, 5, live=False)], [], [("unregistered", A, 5), ("vanished", A, 5)]),
+        (
+            [listed(A, 2, live=False)],
+            [registered(A, 1)],
+            [("unregistered", A, 2), ("vanished", A, 2)],
+        ),
+        ([listed("a", live=False)], [], [("outside the layout", "a", 1)]),
         # A row from before the generations is recognized by the time of its upload.
         ([listed(A, 7)], [registered(A, None, upload_timestamp=at(7))], []),
         ([listed(A, 7)], [registered(A, None, upload_timestamp=at(6))], [("unregistered", A, 7)]),
@@ -291,21 +301,28 @@ def test_the_function_catches_up_and_says_so(
     bucket = f"{os.environ['BUCKET_PREFIX']}-dev"
     monkeypatch.setenv("BUCKET", bucket)
     storage.put(bucket, "y/v1/f", 1)
+    for number in range(12):
+        storage.put(bucket, f"y/1.0/{number:02}", 1)
     app = functions_framework.create_app("reconcile", str(ROOT / "main.py"))  # type: ignore[no-untyped-call]
     http = app.test_client()
-    expected = {"bucket": bucket, "unregistered": 1, "vanished": 0, "outside the layout": 0}
+    expected = {"bucket": bucket, "unregistered": 1, "vanished": 0, "outside the layout": 12}
 
     first, second = http.post("/"), http.post("/")
     storage.broken = 0
     failed = http.post("/")
 
-    assert (first.status_code, first.json) == (200, expected)
-    assert second.json == expected | {"unregistered": 0}
+    examples = first.json["examples"]
+    assert (first.status_code, first.json) == (200, expected | {"examples": examples})
+    assert second.json == expected | {"unregistered": 0, "examples": examples[:10]}
+    # It names the first of each kind, with what is wrong with them.
+    assert examples[0].startswith("outside the layout: expected <model>/v<N>/<file>, found 'y/1.0/")
+    assert examples[10:] == ["unregistered: y/v1/f"]
     assert failed.status_code == 503
     assert "storage.objects.list" in failed.json["error"]
     assert http.get("/").status_code == 405
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [line["severity"] for line in lines] == ["INFO", "INFO", "ERROR"]
+    assert lines[0]["examples"] == examples
     assert lines[0]["message"].startswith(f"reconciled bucket: {bucket}, unregistered: 1")
 
 
@@ -317,3 +334,74 @@ def test_what_has_vanished_is_recorded_also_when_nothing_else_differs(
 
     assert findings_of(run("dev")) == [("vanished", "z/v1/gone")]
     assert findings_of(run("dev")) == []
+
+
+def test_what_came_back_to_a_table_without_generations_is_there_again(
+    run: Run, client: bigquery.Client, dataset: str
+) -> None:
+    bucket = f"{os.environ['BUCKET_PREFIX']}-dev"
+    old = {"gcs_bucket": bucket, "generation": None}
+    insert(client, dataset, [written("back/v1/f", "dev", 0, **old)])
+    assert findings_of(run("dev")) == [("vanished", "back/v1/f")]
+    insert(client, dataset, [written("back/v1/f", "dev", 1, **old)])
+
+    sql = f"SELECT gone_since FROM {dataset}.artifacts WHERE gcs_path = 'back/v1/f'"  # noqa: S608
+    assert [row.gone_since for row in client.query_and_wait(sql)] == [None]
+    assert findings_of(run("dev")) == [("vanished", "back/v1/f")]
+    assert findings_of(run("dev")) == []
+
+
+def test_a_bucket_that_cannot_be_is_told_in_one_line(run: Run) -> None:
+    result = run("dev", "--bucket-prefix=")
+
+    assert result.exit_code == 2
+    assert result.stderr.startswith("Error: expected a bucket's name, found '-dev'")
+    assert len(result.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("missing", ["STORAGE_EMULATOR_HOST", "BIGQUERY_EMULATOR_HOST"])
+def test_one_real_and_one_emulated_are_never_compared(
+    run: Run, missing: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is in the one would be taken for gone from the other."""
+    monkeypatch.delenv(missing)
+    monkeypatch.setattr("registry.cli.connect", lambda _: None)
+
+    result = run("dev")
+
+    assert result.exit_code == 2
+    assert "set both for the local system, unset both for Google Cloud" in result.stderr
+
+
+def test_a_history_that_takes_too_long_is_told_as_such(
+    client: bigquery.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waited = []
+
+    def too_late(*_: object, wait_timeout: float, **__: object) -> None:
+        waited.append(wait_timeout)
+        raise TimeoutError
+
+    monkeypatch.setattr(client, "query_and_wait", too_late)
+    with pytest.raises(QueryFailed, match="within 900 s, found no answer: ask for less"):
+        list(Inventory(client, "d.t").registered("b-dev"))
+
+    assert waited == [900]
+
+
+@pytest.mark.usefixtures("run")
+@pytest.mark.parametrize(("form", "progress"), [("table", 1), ("csv", 0)])
+def test_on_a_terminal_a_finding_is_a_line_of_its_own(
+    form: str, progress: int, storage: StorageServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storage.put(f"{os.environ['BUCKET_PREFIX']}-dev", "t/1.0/f", 1)
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stdout", terminal)
+    monkeypatch.setenv("TERM", "xterm")
+
+    main(["reconcile", "dev", "--format", form], standalone_mode=False)
+
+    shown = terminal.getvalue()
+    assert min(shown.count("objects compared"), 1) == progress
+    on_the_line = shown.partition("outside the layout")[0].rpartition("\x1b[2K")[2]
+    assert "objects compared" not in on_the_line

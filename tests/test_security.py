@@ -318,7 +318,15 @@ def grants(state: dict[str, Any], account: str) -> set[tuple[str, str]]:
 
 
 def test_no_script_grants_the_function_more_than_it_needs(cloud: Cloud) -> None:
-    for words in (["setup"], ["dev"], ["prod"], ["monitoring", "dev"], ["inventory"], ["setup"]):
+    for words in (
+        ["setup"],
+        ["dev"],
+        ["prod"],
+        ["monitoring", "dev"],
+        ["inventory"],
+        ["reconcile", "dev"],
+        ["setup"],
+    ):
         cloud.do(*words)
 
     state = cloud.state

@@ -33,6 +33,7 @@ from urllib3.exceptions import ProtocolError
 from registry.bucket import Bucket
 from registry.inventory import Inventory
 from registry.reconciliation import Finding, reconcile
+from registry.settings import Settings
 from registry.table import RegistryTable
 from tests import bigquery_server as server
 from tests.bigquery_server import Answer
@@ -456,11 +457,12 @@ def reconciled(client: bigquery.Client, uploads: Sequence[Upload]) -> list[Findi
                 metadata={"uploader": upload.uploader},
             )
         table = f"{DATASET}.models"
+        settings = Settings(project=client.project, table=table, emulated=True)
         return [
             finding
             for bucket in storage.objects
             for finding in reconcile(
-                Bucket.connect(client.project, bucket),
+                Bucket.connect(settings, bucket),
                 Inventory(client, table),
                 RegistryTable(client, table),
                 clock=lambda: datetime.now(UTC),

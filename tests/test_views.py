@@ -425,7 +425,13 @@ def test_with_a_newer_generation_an_artifact_is_there_again(model: Model, gone: 
 
 def test_a_row_from_before_the_generations_can_vanish_too(model: Model, gone: Gone) -> None:
     model.insert({"upload_timestamp": at(0)})
-    gone.insert({"gcs_path": f"{model.name}/v1/model.pkl", "generation": None})
+    gone.insert(
+        {
+            "gcs_path": f"{model.name}/v1/model.pkl",
+            "generation": None,
+            "upload_timestamp": at(0),
+        }
+    )
 
     assert [row["files"] for row in model.view("model_versions")] == [0]
 

@@ -3,7 +3,8 @@
 -- upload does. Where an old row lacks it, the time of the registration has to do.
 --
 -- gone_since is when reconciliation found that the artifact is no longer in its bucket; NULL as long as
--- it is. It is about that generation: with a newer one the artifact is there again.
+-- it is. It is about that generation, or, where a row has none, about that upload: with a newer one the
+-- artifact is there again.
 
 CREATE OR REPLACE VIEW `${project}.${dataset}.artifacts`
 OPTIONS (description = "One row for each artifact: its newest registration")
@@ -28,10 +29,10 @@ WITH
     SELECT
       gcs_bucket,
       gcs_path,
-      IFNULL(generation, -1) AS gone_generation,
+      IFNULL(generation, -UNIX_MICROS(IFNULL(upload_timestamp, TIMESTAMP '1970-01-01'))) AS gone_upload,
       MIN(found_at) AS gone_since
     FROM `${project}.${dataset}.vanished`
-    GROUP BY gcs_bucket, gcs_path, gone_generation
+    GROUP BY gcs_bucket, gcs_path, gone_upload
   )
 SELECT
   newest.*,
@@ -40,4 +41,7 @@ FROM newest
 LEFT JOIN gone
   ON newest.gcs_bucket = gone.gcs_bucket
   AND newest.gcs_path = gone.gcs_path
-  AND IFNULL(newest.generation, -1) = gone.gone_generation;
+  AND IFNULL(
+    newest.generation,
+    -UNIX_MICROS(IFNULL(newest.upload_timestamp, TIMESTAMP '1970-01-01'))
+  ) = gone.gone_upload;
