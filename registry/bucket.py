@@ -1,13 +1,14 @@
 """A bucket of Cloud Storage: what is there. It reads names and facts, never contents."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from http import HTTPStatus
 
 from google.api_core.exceptions import GoogleAPIError
 from google.auth.exceptions import DefaultCredentialsError, GoogleAuthError
 from google.cloud.storage import Client
 
-from registry.bigquery import LOG_IN, explain, reasons
+from registry.bigquery import LOG_IN, explain
 from registry.errors import ListingFailed, NoCredentials
 from registry.event import StorageObject
 from registry.reconciliation import Listed
@@ -18,9 +19,10 @@ ANSWER_SECONDS = 60.0
 _FIELDS = (
     "nextPageToken,items(name,generation,size,timeCreated,timeDeleted,crc32c,md5Hash,metadata)"
 )
-_REMEDIES = {
-    "forbidden": "it takes storage.objects.list, as in roles/storage.legacyBucketReader",
-    "notFound": "see its name, --bucket-prefix; deploy/setup.sh makes the buckets",
+_OUT_OF_REACH = "see whether this machine reaches Cloud Storage, and ask again"
+_REMEDIES: Mapping[int | None, str] = {
+    HTTPStatus.FORBIDDEN: "it takes storage.objects.list, as in roles/storage.legacyBucketReader",
+    HTTPStatus.NOT_FOUND: "see its name, --bucket-prefix; deploy/setup.sh makes the buckets",
 }
 
 
@@ -88,8 +90,7 @@ class Bucket:
                 yield Listed(stored=stored, live=blob.time_deleted is None)
         except (GoogleAPIError, GoogleAuthError, OSError) as error:
             # It refused, or was out of reach: all errors of requests are OSErrors.
-            remedy = "" if reasons(error) else ": see whether this machine reaches Cloud Storage"
-            found = explain(error, _REMEDIES)
+            remedy = _REMEDIES.get(getattr(error, "code", None), _OUT_OF_REACH)
             raise ListingFailed(
-                f"expected the list of gs://{self.name}, {found}{remedy}"
+                f"expected the list of gs://{self.name}, {explain(error, {})}: {remedy}"
             ) from error

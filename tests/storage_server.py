@@ -11,8 +11,6 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 type Resource = dict[str, Any]
 
-REFUSAL = {"error": {"code": 403, "message": "No.", "errors": [{"reason": "forbidden"}]}}
-
 
 @dataclass
 class StorageServer:
@@ -22,6 +20,7 @@ class StorageServer:
     objects: dict[str, list[Resource]] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
     broken: int | None = None
+    refusal: int = 403
     page: int = 3
 
     def put(self, bucket: str, name: str, generation: int, **facts: object) -> Resource:
@@ -54,7 +53,8 @@ class Handler(BaseHTTPRequestHandler):
         asked = {key: values[0] for key, values in parse_qs(address.query).items()}
         self.storage.asked.append(self.path)
         if self.storage.broken is not None and len(self.storage.asked) > self.storage.broken:
-            self.answer(403, REFUSAL)
+            status = self.storage.refusal
+            self.answer(status, {"error": {"code": status, "message": "No."}})
             return
         bucket = unquote(address.path.split("/")[-2])
         there = sorted(

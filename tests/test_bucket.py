@@ -95,3 +95,20 @@ def test_a_machine_without_credentials_is_told_of_the_login(
 
     with pytest.raises(NoCredentials, match="run gcloud auth application-default login"):
         Bucket.connect(Settings(project=PROJECT, table="d.t", emulated=False), "b-dev")
+
+
+@pytest.mark.parametrize(
+    ("status", "remedy"),
+    [
+        (403, "it takes storage.objects.list"),
+        (404, "see its name, --bucket-prefix"),
+        (400, "see whether this machine reaches Cloud Storage"),
+    ],
+)
+def test_a_refused_list_has_its_own_remedy(
+    status: int, remedy: str, storage: StorageServer
+) -> None:
+    storage.broken, storage.refusal = 0, status
+
+    with pytest.raises(ListingFailed, match=f"expected the list of gs://b-dev, .*: {remedy}"):
+        next(Bucket.connect(SETTINGS, "b-dev").objects())
