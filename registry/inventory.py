@@ -273,15 +273,13 @@ _REGISTERED = """
       SELECT DISTINCT
         gcs_bucket,
         gcs_path,
-        IFNULL(generation, -UNIX_MICROS(IFNULL(upload_timestamp, TIMESTAMP '1970-01-01'))) AS upload
+        COALESCE(generation, -UNIX_MICROS(upload_timestamp), 0) AS upload
       FROM vanished
     ) AS gone
       ON registrations.gcs_bucket = gone.gcs_bucket
       AND registrations.gcs_path = gone.gcs_path
-      AND IFNULL(
-        registrations.generation,
-        -UNIX_MICROS(IFNULL(registrations.upload_timestamp, TIMESTAMP '1970-01-01'))
-      ) = gone.upload
+      AND gone.upload
+        = COALESCE(registrations.generation, -UNIX_MICROS(registrations.upload_timestamp), 0)
     WHERE registrations.gcs_bucket = @gcs_bucket
       AND STARTS_WITH(registrations.gcs_path, @prefix)
       AND registrations.environment IN UNNEST(@environments)

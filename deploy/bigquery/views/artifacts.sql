@@ -29,7 +29,7 @@ WITH
     SELECT
       gcs_bucket,
       gcs_path,
-      IFNULL(generation, -UNIX_MICROS(IFNULL(upload_timestamp, TIMESTAMP '1970-01-01'))) AS gone_upload,
+      COALESCE(generation, -UNIX_MICROS(upload_timestamp), 0) AS gone_upload,
       MIN(found_at) AS gone_since
     FROM `${project}.${dataset}.vanished`
     GROUP BY gcs_bucket, gcs_path, gone_upload
@@ -41,7 +41,4 @@ FROM newest
 LEFT JOIN gone
   ON newest.gcs_bucket = gone.gcs_bucket
   AND newest.gcs_path = gone.gcs_path
-  AND IFNULL(
-    newest.generation,
-    -UNIX_MICROS(IFNULL(newest.upload_timestamp, TIMESTAMP '1970-01-01'))
-  ) = gone.gone_upload;
+  AND COALESCE(newest.generation, -UNIX_MICROS(newest.upload_timestamp), 0) = gone.gone_upload;
