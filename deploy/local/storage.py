@@ -2,7 +2,7 @@
 # requires-python = ">=3.12"
 # dependencies = ["gcp-storage-emulator==2026.7.19", "google-crc32c==1.9.0"]
 # ///
-# ruff: noqa: SLF001
+# ruff: noqa: SLF001 - the private names are what is mended
 """
 Cloud Storage on this machine: gcp-storage-emulator, mended until Google's own clients work with it.
 
@@ -109,7 +109,7 @@ class Delivery:
             connection.close()
 
 
-class Storage(library.Storage):  # type: ignore[misc]
+class Storage(library.Storage):  # type: ignore[misc] # it has no types
     """The library's storage in memory, with objects described as Cloud Storage describes them."""
 
     def __init__(self, finalized: Callable[[Resource], None]) -> None:
@@ -162,7 +162,7 @@ class Storage(library.Storage):  # type: ignore[misc]
         """Save nothing: there is nobody to read it, and it takes longer with each object."""
 
 
-class Request(server.Request):  # type: ignore[misc]
+class Request(server.Request):  # type: ignore[misc] # it has no types
     """A request, with what Cloud Storage would check before it does anything."""
 
     def asked(self, parameter: str) -> str | None:
@@ -191,7 +191,7 @@ class Request(server.Request):  # type: ignore[misc]
         require(self.asked, found)
 
 
-class Response(server.Response):  # type: ignore[misc]
+class Response(server.Response):  # type: ignore[misc] # it has no types
     """An answer as Cloud Storage gives it."""
 
     def __setitem__(self, key: str, value: str) -> None:
@@ -461,7 +461,7 @@ class Server(ThreadingHTTPServer):
 
     request_queue_size = 128
 
-    def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ANN401
+    def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ANN401 - as the base class
         """Report what is not the client's doing."""
         if not isinstance(sys.exception(), ConnectionError):
             super().handle_error(request, client_address)
