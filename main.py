@@ -1,5 +1,9 @@
 """The entry points which Google calls, and the wiring behind them."""
 
+import gc
+
+gc.disable()  # of what is imported, nothing is garbage
+
 import functools
 import logging
 import os
@@ -40,6 +44,9 @@ except (InvalidSettings, NoCredentials) as error:
     sys.exit(f"The function cannot start. {error}")
 
 _TABLE = RegistryTable(_CLIENT, _SETTINGS.table)
+
+gc.freeze()  # it stays for good, so no collection need look at it
+gc.enable()
 
 # It would log a line of its own when there are more threads than connections to keep.
 logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)

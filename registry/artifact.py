@@ -17,7 +17,7 @@ _ARTIFACT = re.compile(
 _UPLOAD_PART = re.compile(r"(.*/)?(gcloud|gsutil)/tmp/parallel_composite_uploads/.*", re.DOTALL)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, order=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ArtifactPath:
     """
     Where an artifact lives in its bucket: `<model>/v<N>/<file>`.

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from http import HTTPStatus
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from google.api_core.exceptions import GoogleAPICallError
 from google.api_core.retry import Retry
@@ -15,8 +15,10 @@ from google.cloud import bigquery
 
 from registry.bigquery import explain, reasons
 from registry.errors import AppendFailed
-from registry.reconciliation import Finding
 from registry.registration import Registration
+
+if TYPE_CHECKING:
+    from registry.reconciliation import Finding
 
 # Attempts begin until RETRY, each ends within ATTEMPT, and BigQuery may ask for a wait of up to as
 # much again: all is over within 45 s, and the answer leaves before the platform ends the call at
@@ -66,7 +68,9 @@ class RegistryTable:
         """
         self._insert(self._table, {one.insert_id: one.row() for one in registrations})
 
-    def append_vanished(self, bucket: str, findings: Sequence[Finding], found_at: datetime) -> None:
+    def append_vanished(
+        self, bucket: str, findings: Sequence["Finding"], found_at: datetime
+    ) -> None:
         """
         Append what was found to have vanished from a bucket to the table beside, likewise.
 

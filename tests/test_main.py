@@ -255,6 +255,16 @@ def test_a_missing_setting_fails_the_start_and_is_named() -> None:
     )
 
 
+def test_garbage_is_collected_again_once_it_has_started() -> None:
+    code = "import gc, main; print(gc.isenabled(), gc.get_freeze_count() > 0)"
+    environ = {"GCP_PROJECT_ID": PROJECT, "BIGQUERY_EMULATOR_HOST": "http://127.0.0.1:1"}
+    started = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, env=environ, capture_output=True, check=True
+    )
+
+    assert started.stdout.split() == [b"True", b"True"]
+
+
 @pytest.mark.parametrize(("answers", "status"), [([], 200), ([server.error(404, "notFound")], 503)])
 def test_the_framework_answers_for_the_function(
     answers: list[server.Answer], status: int, monkeypatch: pytest.MonkeyPatch
