@@ -351,10 +351,16 @@ cloud::deploy() {
 # cloud::deploy_command ENTRY_POINT [TIMEOUT [NAME=VALUE]]: set `deployment` to the command, with the
 # options that all functions have; with a variable that the others do not have. A redeploy sends all of
 # them again: what is left out is reset.
+#
+# Two variables make them start faster. From a folder OpenSSL reads the one certificate that it needs,
+# from Python's own file all of them, a tenth of a start's work; the base image has the folder, of the
+# package ca-certificates: https://docs.cloud.google.com/functions/docs/reference/system-packages. And
+# by SOURCE_DATE_EPOCH Python checks a compiled source by its content, not by the time of the file,
+# which an image does not keep.
 cloud::deploy_command() {
   local variables=GCP_PROJECT_ID=$GCP_PROJECT_ID
   [[ $REGISTRY_TABLE == ml_registry.models ]] || variables+=,REGISTRY_TABLE=$REGISTRY_TABLE
-  variables+=${3:+,$3}
+  variables+=${3:+,$3},REQUESTS_CA_BUNDLE=/etc/ssl/certs
   deployment=(
     gcloud functions deploy "$function" --gen2
     --project="$GCP_PROJECT_ID"
@@ -365,6 +371,7 @@ cloud::deploy_command() {
     --service-account="$service_account"
     --build-service-account="projects/$GCP_PROJECT_ID/serviceAccounts/$(cloud::email "$BUILD_SERVICE_ACCOUNT")"
     --set-env-vars="$variables"
+    --set-build-env-vars=SOURCE_DATE_EPOCH=315532800
     --timeout="${2:-60s}"
     --no-allow-unauthenticated
     --quiet

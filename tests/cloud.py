@@ -511,9 +511,9 @@ def function_name(cloud: Cloud) -> str:
     "functions deploy",
     "--gen2 --project= --region= --runtime= --source= --entry-point= --trigger-event-filters="
     " --trigger-location= --trigger-service-account= --retry --service-account="
-    " --build-service-account= --set-env-vars= --max-instances= --memory= --timeout="
-    " --no-allow-unauthenticated --ingress-settings= --quiet --format= --concurrency= --cpu="
-    " --trigger-http",
+    " --build-service-account= --set-env-vars= --set-build-env-vars= --max-instances= --memory="
+    " --timeout= --no-allow-unauthenticated --ingress-settings= --quiet --format= --concurrency="
+    " --cpu= --trigger-http",
     changes=True,
     api="cloudfunctions",
 )

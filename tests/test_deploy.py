@@ -30,6 +30,8 @@ SCRIPTS = [
     "logs",
 ]  # fmt: skip
 VIEWER = "group:ml@example.com"
+# Variables that all functions have, running and in their build.
+STARTS_FAST, HASHES_SOURCES = "REQUESTS_CA_BUNDLE=/etc/ssl/certs", "SOURCE_DATE_EPOCH=315532800"
 # The scripts with arguments that they accept.
 CALLS = [
     *(["setup"], ["setup", "prod"], ["dev"], ["staging"], ["prod"], ["monitoring"]),
@@ -597,7 +599,8 @@ def expected_flags(source: Path, name: str, **changed: str) -> set[str]:
         "trigger-location": "us-central1",
         "trigger-service-account": account,
         "service-account": account,
-        "set-env-vars": "GCP_PROJECT_ID=soufianesys",
+        "set-env-vars": f"GCP_PROJECT_ID=soufianesys,{STARTS_FAST}",
+        "set-build-env-vars": HASHES_SOURCES,
         "max-instances": "5",
         "memory": "256MB",
         "timeout": "60s",
@@ -657,7 +660,7 @@ def test_settings_come_from_the_environment(cloud: Cloud, project: Path) -> None
         trigger_location="europe-west4",
         trigger_service_account=account,
         service_account=account,
-        set_env_vars="GCP_PROJECT_ID=acme-1,REGISTRY_TABLE=acme_registry.uploads",
+        set_env_vars=f"GCP_PROJECT_ID=acme-1,REGISTRY_TABLE=acme_registry.uploads,{STARTS_FAST}",
     )
     assert cloud.state["buckets"]["gs://acme-models-dev"]["location"] == "EUROPE-WEST4"
     assert cloud.state["datasets"]["acme_registry"]["location"] == "europe-west4"
@@ -1128,7 +1131,8 @@ def test_the_inventory_is_deployed_with_exactly_these_options_and_roles(
         *("--project=soufianesys", "--region=us-central1", "--runtime=python312"),
         *(f"--source={project}", "--entry-point=inventory", f"--service-account={READER}"),
         f"--build-service-account=projects/soufianesys/serviceAccounts/{builder}",
-        "--set-env-vars=GCP_PROJECT_ID=soufianesys",
+        f"--set-env-vars=GCP_PROJECT_ID=soufianesys,{STARTS_FAST}",
+        f"--set-build-env-vars={HASHES_SOURCES}",
         *("--max-instances=2", "--memory=512MB", "--cpu=1", "--concurrency=40", "--timeout=60s"),
     }
     member = f"serviceAccount:{READER}"
@@ -1176,7 +1180,7 @@ def test_the_inventory_has_its_settings(ready: Cloud) -> None:
     deploy = ready.do("inventory").of("gcloud functions deploy acme-inventory ")
 
     account = "acme-reads@soufianesys.iam.gserviceaccount.com"
-    variables = "GCP_PROJECT_ID=soufianesys,REGISTRY_TABLE=acme_registry.uploads"
+    variables = f"GCP_PROJECT_ID=soufianesys,REGISTRY_TABLE=acme_registry.uploads,{STARTS_FAST}"
     assert {f"--service-account={account}", f"--set-env-vars={variables}"} <= deploy.flags
 
 
@@ -1278,7 +1282,8 @@ def test_the_reconciliation_is_deployed_with_exactly_these_options_roles_and_job
         *("--project=soufianesys", "--region=us-central1", "--runtime=python312"),
         *(f"--source={project}", "--entry-point=reconcile", f"--service-account={RECONCILER}"),
         f"--build-service-account=projects/soufianesys/serviceAccounts/{builder}",
-        "--set-env-vars=GCP_PROJECT_ID=soufianesys,BUCKET=ml-models-dev",
+        f"--set-env-vars=GCP_PROJECT_ID=soufianesys,BUCKET=ml-models-dev,{STARTS_FAST}",
+        f"--set-build-env-vars={HASHES_SOURCES}",
         *("--max-instances=1", "--concurrency=1", "--memory=512MB", "--cpu=1", "--timeout=1800s"),
     }
     member = f"serviceAccount:{RECONCILER}"
@@ -1379,7 +1384,7 @@ def test_the_reconciliation_has_its_settings_and_its_schedule(ready: Cloud) -> N
     ended = ready.do("reconcile", "--schedule", "*/20 1-5 * * mon", "dev")
 
     account = "acme-reconciles@soufianesys.iam.gserviceaccount.com"
-    variables = "REGISTRY_TABLE=acme_registry.uploads,BUCKET=acme-models-dev"
+    variables = f"REGISTRY_TABLE=acme_registry.uploads,BUCKET=acme-models-dev,{STARTS_FAST}"
     assert {
         f"--service-account={account}",
         f"--set-env-vars=GCP_PROJECT_ID=soufianesys,{variables}",
