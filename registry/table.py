@@ -49,7 +49,9 @@ class RegistryTable:
     def __init__(self, client: bigquery.Client, table: str) -> None:
         """`table` is `<dataset>.<table>` in the client's project."""
         self._client = client
-        self._table = f"{client.project}.{table}"
+        self._table = bigquery.TableReference.from_string(table, client.project)
+        dataset = bigquery.DatasetReference(self._table.project, self._table.dataset_id)
+        self._vanished = dataset.table("vanished")
         # Time-outs of a socket bound neither a name's resolution, nor the renewal of a token, nor
         # an answer that comes in drops. So an attempt runs on a thread, which is left behind when
         # it is late. Threads start with the first event, hence not before the server has forked.
@@ -87,10 +89,11 @@ class RegistryTable:
                 "upload_timestamp": finding.time.isoformat() if finding.time else None,
                 "found_at": found_at.isoformat(),
             }
-        dataset = self._table.rpartition(".")[0]
-        self._insert(f"{dataset}.vanished", rows)
+        self._insert(self._vanished, rows)
 
-    def _insert(self, table: str, rows: Mapping[str, Mapping[str, str | None]]) -> None:
+    def _insert(
+        self, table: bigquery.TableReference, rows: Mapping[str, Mapping[str, str | None]]
+    ) -> None:
         """Insert rows by insert id."""
         try:
             row_errors = _RETRY(self._attempt)(table, rows)
@@ -112,7 +115,7 @@ class RegistryTable:
             raise AppendFailed(f"expected {table} to take the row, found {refusals}{remedy}")
 
     def _attempt(
-        self, table: str, rows: Mapping[str, Mapping[str, str | None]]
+        self, table: bigquery.TableReference, rows: Mapping[str, Mapping[str, str | None]]
     ) -> Sequence[Mapping[str, Any]]:
         attempt = self._attempts.submit(
             self._client.insert_rows_json,
