@@ -31,6 +31,8 @@ PORTS = ["STORAGE_PORT", "BIGQUERY_PORT", "FUNCTION_PORT", "INVENTORY_PORT"]
 ANY_PORTS = dict.fromkeys(PORTS, "0")
 VIEWS = ["registrations", "artifacts", "model_versions", "promotions", "latest_models"]
 
+collect_ignore = ["benchmarks/hosts"]  # changes the Python that imports it
+
 # What is set outside is of no concern here, nor to the processes that are started.
 for name in [
     *("GCP_PROJECT_ID", "REGISTRY_TABLE", "BUCKET_PREFIX", "BIGQUERY_EMULATOR_HOST"),
@@ -98,10 +100,10 @@ def answers(url: str, running: subprocess.Popen[bytes], log: Path) -> Callable[[
     return ask
 
 
-@pytest.fixture(scope="session")
-def bigquery_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The BigQuery emulator, empty."""
-    folder, port = tmp_path_factory.mktemp("bigquery"), free_port()
+@contextlib.contextmanager
+def bigquery_emulator(folder: Path) -> Iterator[str]:
+    """Run the BigQuery emulator, empty, until the end of the block; gives its address."""
+    port = free_port()
     command = [
         ROOT / ".local/venv/bigquery/bin/python",
         *(ROOT / "deploy/local/bigquery.py", "--port", port),
@@ -114,14 +116,26 @@ def bigquery_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield url
 
 
-@pytest.fixture(scope="session")
-def client(bigquery_url: str) -> bigquery.Client:
-    """A client of the BigQuery emulator."""
+def client_of(bigquery_url: str, project: str = PROJECT) -> bigquery.Client:
+    """Make a client of an emulator."""
     return bigquery.Client(
-        PROJECT,
+        project,
         AnonymousCredentials(),  # type: ignore[no-untyped-call] # google-auth types it in part
         client_options={"api_endpoint": bigquery_url},
     )
+
+
+@pytest.fixture(scope="session")
+def bigquery_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The BigQuery emulator, empty."""
+    with bigquery_emulator(tmp_path_factory.mktemp("bigquery")) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def client(bigquery_url: str) -> bigquery.Client:
+    """A client of the BigQuery emulator."""
+    return client_of(bigquery_url)
 
 
 def apply_sql(client: bigquery.Client, name: str, *, dataset: str, table: str = "models") -> None:
@@ -268,11 +282,7 @@ class Local:
     @property
     def bigquery(self) -> bigquery.Client:
         """A client of its BigQuery."""
-        return bigquery.Client(
-            self.exports["GCP_PROJECT_ID"],
-            AnonymousCredentials(),  # type: ignore[no-untyped-call] # google-auth types it in part
-            client_options={"api_endpoint": self.exports["BIGQUERY_EMULATOR_HOST"]},
-        )
+        return client_of(self.exports["BIGQUERY_EMULATOR_HOST"], self.exports["GCP_PROJECT_ID"])
 
     @property
     def python(self) -> Path:
@@ -349,7 +359,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the project as it would be cloned, in a folder whose name has a space."""
     copy = tmp_path_factory.mktemp("local") / "model registry"
     listed = subprocess.run(
-        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],  # noqa: S607
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
         cwd=ROOT,
         capture_output=True,
         text=True,

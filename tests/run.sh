@@ -28,9 +28,10 @@ main() {
   ruff check --quiet
   ruff format --quiet --check
   mypy
-  shellcheck --external-sources deploy/*.sh tests/*.sh .ci/run
+  shellcheck --external-sources deploy/*.sh tests/*.sh tests/benchmarks/*.sh .ci/run
   # What takes minutes runs beside the others, which measure coverage.
-  local deploy=(tests/test_deploy.py) faults=(tests/test_fuzz.py tests/test_security.py tests/test_soak.py)
+  local deploy=(tests/test_deploy.py)
+  local faults=(tests/test_benchmarks.py tests/test_fuzz.py tests/test_security.py tests/test_soak.py)
   pytest --quiet "${deploy[@]}" >"$root/.local/deploy.log" 2>&1 &
   local deploying=$!
   pytest --quiet "${faults[@]}" >"$root/.local/faults.log" 2>&1 &

@@ -953,7 +953,7 @@ def test_a_dry_run_prints_what_bash_understands_and_needs_no_tool(
 ) -> None:
     printed = dry_run(cloud, words)
 
-    subprocess.run(["bash", "-n"], input=printed, check=True, text=True)  # noqa: S607
+    subprocess.run(["bash", "-n"], input=printed, check=True, text=True)
     assert re.search("^(gcloud|bq) ", printed, re.MULTILINE)
 
 
@@ -1032,7 +1032,7 @@ def test_gcloud_knows_every_command_that_is_printed_or_run(
     file.write_text(json.dumps([{"command_string": line} for line in dict.fromkeys(lines)]))
 
     answer = subprocess.run(
-        ["gcloud", "meta", "lint-gcloud-commands", f"--commands-file={file}"],  # noqa: S607
+        ["gcloud", "meta", "lint-gcloud-commands", f"--commands-file={file}"],
         env=gcloud_environment(tmp_path / "config"),
         capture_output=True,
         text=True,
@@ -1048,7 +1048,7 @@ def test_gcloud_knows_every_command_that_is_printed_or_run(
 @GCLOUD
 def test_only_what_the_function_needs_is_uploaded(tmp_path: Path) -> None:
     listed = subprocess.run(
-        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],  # noqa: S607
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -1072,7 +1072,7 @@ def test_only_what_the_function_needs_is_uploaded(tmp_path: Path) -> None:
             (copy / name).touch()
 
     answer = subprocess.run(
-        ["gcloud", "meta", "list-files-for-upload"],  # noqa: S607
+        ["gcloud", "meta", "list-files-for-upload"],
         cwd=copy,
         env=gcloud_environment(tmp_path / "config"),
         capture_output=True,
@@ -1095,7 +1095,7 @@ def archived(folder: Path, archive: Path) -> set[str]:
     directly in the folder. So the CLI's own code makes the archive here.
     """
     root, python = subprocess.run(
-        ["gcloud", "info", "--format=value(installation.sdk_root,basic.python_location)"],  # noqa: S607
+        ["gcloud", "info", "--format=value(installation.sdk_root,basic.python_location)"],
         env=gcloud_environment(archive.parent / "config"),
         capture_output=True,
         text=True,

@@ -59,7 +59,7 @@ OURS = [
     command
     for line in [*COMMANDS, *CODE]
     for command in line.split(" && ")
-    if re.match(r"(deploy|tests)/(?!config)\w+\.sh\b", command)
+    if re.match(r"(deploy|tests(/\w+)?)/(?!config)\w+\.sh\b", command)
 ]
 
 

@@ -1,0 +1,336 @@
+"""
+Measure the function beside the bare framework and beside the usual function, in one run.
+
+Each measure is taken of one after the other, round after round, so that whatever else the machine
+does meets all three. What is told is the median of the rounds, and their range; a ratio is that of
+the two values of a round.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import itertools
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import statistics
+import subprocess
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+from rich.box import MARKDOWN
+from rich.console import Console
+from rich.table import Table
+
+from tests.benchmarks import google
+from tests.benchmarks.google import Google
+from tests.conftest import ROOT, free_port, process
+
+PEERS = ["floor", "usual", "ours"]
+DEPLOYED = ROOT / ".local/venv/deployed/bin"
+VCPU = 0.167  # what comes with 256 MB
+CONNECTIONS = [1, 8, 64]
+START_SECONDS = 300  # counted, and on a busy machine
+LEAST_EVENTS = 200
+THREE_DIGITS = 100
+# What deploy/cloud.sh sets in the build and, as a folder of authorities, in the function.
+BUILD = {"SOURCE_DATE_EPOCH": "315532800"}
+DELIVERY = json.loads((ROOT / "tests/events/custom_metadata.json").read_text())["deliveries"][0]
+COUNT = ["valgrind", "--tool=callgrind", "--trace-children=yes"]
+NEEDED = {"throttled": "control groups, as root", "counted": "valgrind (apt-get install valgrind)"}
+
+type Values = Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Function:
+    """A running function, with all its processes."""
+
+    port: int
+    process: psutil.Process
+
+    @property
+    def tree(self) -> list[psutil.Process]:
+        """Its processes, the one that answers events last."""
+        return [self.process, *self.process.children(recursive=True)]
+
+    @property
+    def cpu_seconds(self) -> float:
+        """Used so far."""
+        times = [one.cpu_times() for one in self.tree]
+        return sum(one.user + one.system for one in times)
+
+    @property
+    def megabytes(self) -> float:
+        """In memory; what its processes share counts once."""
+        return sum(one.memory_full_info().pss for one in self.tree) / 1e6
+
+    def send(self, events: int, connections: int = 1) -> list[float]:
+        """Deliver events, one after the other on each connection; give the seconds each took."""
+        return asyncio.run(_send(self.port, events, connections))
+
+    def send_apart(self, events: int) -> list[float]:
+        """Deliver events, each on a connection of its own."""
+        return [seconds for _ in range(events) for seconds in self.send(1)]
+
+
+async def _send(port: int, events: int, connections: int) -> list[float]:
+    left = iter(range(events))
+    took: list[float] = []
+
+    async def connection() -> None:
+        started = time.perf_counter()
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        for _ in left:
+            writer.write(_event())
+            head = await reader.readuntil(b"\r\n\r\n")
+            assert head.startswith(b"HTTP/1.1 200"), head
+            length = re.search(rb"(?i)content-length: (\d+)", head)
+            await reader.readexactly(int(length[1]) if length else 0)
+            took.append(time.perf_counter() - started)
+            started = time.perf_counter()
+        writer.close()
+
+    await asyncio.gather(*(connection() for _ in range(connections)))
+    return took
+
+
+def _event() -> bytes:
+    """Make an event as it is delivered, each of an object of its own."""
+    body = json.dumps(DELIVERY["body"] | {"generation": str(time.time_ns() // 1000)})
+    headers = {**DELIVERY["headers"], "host": "localhost", "content-length": str(len(body))}
+    lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+    return f"POST / HTTP/1.1\r\n{lines}\r\n{body}".encode()
+
+
+def build(folder: Path) -> None:
+    """Lay the sources out as a build does, below a folder for each, compiled."""
+    here = Path(__file__).parent
+    sources = {"floor": here / "floor.py", "usual": here / "usual.py", "ours": ROOT / "main.py"}
+    for peer, main in sources.items():
+        (folder / peer).mkdir()
+        shutil.copy(main, folder / peer / "main.py")
+    shutil.copytree(ROOT / "registry", folder / "ours/registry")
+    compile_all = [str(DEPLOYED / "python"), "-m", "compileall", "-f", "-q", str(folder)]
+    subprocess.run(compile_all, env=BUILD, check=True)
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """Starts functions, each for one measure."""
+
+    google: Google
+    folder: Path
+    events: int
+
+    @contextlib.contextmanager
+    def serving(self, peer: str, under: Sequence[object] = ()) -> Iterator[Function]:
+        """Start a function as Google does, `under` another program, until the end of the block."""
+        environ = dict(self.google.environ)
+        if peer == "ours":
+            environ["REQUESTS_CA_BUNDLE"] = self.google.authorities
+        port = free_port()
+        command = [
+            *("env", "--ignore-environment", *(f"{key}={environ[key]}" for key in environ)),
+            *("PATH=/usr/bin:/bin", *under, DEPLOYED / "python", DEPLOYED / "functions-framework"),
+            *("--source", self.folder / peer / "main.py", "--target", "register_model"),
+            *("--signature-type", "cloudevent", "--host", "127.0.0.1", "--port", port),
+        ]
+        log = self.folder / f"{peer}.log"
+        with process(command, log) as running:
+            deadline = time.monotonic() + START_SECONDS
+            while not _listens(port):
+                assert running.poll() is None, log.read_text()
+                assert time.monotonic() < deadline, log.read_text()
+                time.sleep(0.005)
+            yield Function(port, psutil.Process(running.pid))
+
+    def cold(self, peer: str) -> Values:
+        """Start, and answer one event."""
+        started = time.monotonic()
+        with self.serving(peer) as function:
+            function.send(1)
+            return {
+                "start to first row, s": time.monotonic() - started,
+                "start to first row, CPU s": function.cpu_seconds,
+            }
+
+    def throttled(self, peer: str) -> Values:
+        """Start, and answer one event, on the share of a processor that 256 MB buys."""
+        with _quota(VCPU) as join:
+            if join is None:
+                return {}
+            started = time.monotonic()
+            with self.serving(peer, join) as function:
+                function.send(1)
+                return {f"start to first row on {VCPU} of a CPU, s": time.monotonic() - started}
+
+    def counted(self, peer: str) -> Values:
+        """Start, and answer one event, counted by callgrind."""
+        if not shutil.which("valgrind"):
+            return {}
+        with tempfile.TemporaryDirectory() as folder:
+            with self.serving(peer, [*COUNT, f"--callgrind-out-file={folder}/%p"]) as function:
+                function.send(1)
+                processes = function.tree
+                # At this signal it writes what it has counted, without an orderly end.
+                for one in reversed(processes):
+                    one.send_signal(signal.SIGXCPU)
+                psutil.wait_procs(processes, timeout=60)
+            # A fork takes along what was counted before it.
+            counts = (Path(folder) / str(processes[-1].pid)).read_text(errors="replace")
+        [total] = re.findall(r"^totals: (\d+)", counts, re.MULTILINE)
+        return {"start to first row, million instructions": int(total) / 1e6}
+
+    def warm(self, peer: str) -> Values:
+        """Answer events, each on a connection of its own, as rare uploads come; then on one."""
+        events = self.events // 40
+        with self.serving(peer) as function:
+            function.send(events // 10)
+            before = function.cpu_seconds
+            took = sorted(function.send_apart(events))
+            apart = function.cpu_seconds
+            function.send(events)
+            return {
+                "an event, CPU ms": (apart - before) / events * 1e3,
+                "an event, p50, ms": took[len(took) // 2] * 1e3,
+                "an event, p99, ms": took[len(took) * 99 // 100] * 1e3,
+                "an event on a kept connection, CPU ms": (
+                    (function.cpu_seconds - apart) / events * 1e3
+                ),
+            }
+
+    def throughput(self, peer: str) -> Values:
+        """Answer events on several connections at once."""
+        values = {}
+        with self.serving(peer) as function:
+            for connections in CONNECTIONS:
+                events = max(self.events // 100, connections)
+                started = time.monotonic()
+                function.send(events, connections)
+                seconds = time.monotonic() - started
+                values[f"events/s, {connections} at once"] = events / seconds
+        return values
+
+    def lasting(self, peer: str) -> Values:
+        """Answer many events."""
+        values, opened, sent = {}, {}, 0
+        marks = [1, self.events // 20, self.events // 2, self.events]
+        before = self.google.connections
+        with self.serving(peer) as function:
+            # More would take the usual function its time, and a gigabyte for some thousands.
+            for mark in marks[:2] if peer == "usual" else marks:
+                function.send(mark - sent, min(8, mark - sent))
+                sent = mark
+                values[f"memory after event {mark:,}, MB"] = function.megabytes
+                opened[f"connections to BigQuery by event {mark:,}"] = (
+                    self.google.connections - before
+                )
+        return values | opened
+
+
+def _listens(port: int) -> bool:
+    with contextlib.suppress(ConnectionRefusedError), socket.create_connection(("127.0.0.1", port)):
+        return True
+    return False
+
+
+@contextlib.contextmanager
+def _quota(share: float) -> Iterator[Sequence[str] | None]:
+    """Make a control group with a share of a processor; give what starts a program in it."""
+    cgroups, name = Path("/sys/fs/cgroup"), f"benchmark-{os.getpid()}"
+    period = 100_000
+    if (cgroups / "cpu").is_dir():
+        group, limits = cgroups / "cpu" / name, {"cpu.cfs_quota_us": f"{share * period:.0f}"}
+    else:
+        group, limits = cgroups / name, {"cpu.max": f"{share * period:.0f} {period}"}
+    try:
+        group.mkdir()
+        for file, limit in limits.items():
+            (group / file).write_text(limit)
+    except OSError:
+        with contextlib.suppress(OSError):
+            group.rmdir()
+        yield None
+        return
+    try:
+        yield ["sh", "-c", f'echo $$ >{group}/cgroup.procs; exec "$@"', "sh"]
+    finally:
+        group.rmdir()
+
+
+def main() -> None:
+    """Take all measures, and print them."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").strip().partition("\n")[0])
+    parser.add_argument("--events", type=int, default=20_000, help="that a function has to last")
+    parser.add_argument("--rounds", type=int, default=5, help="of each measure that varies")
+    options = parser.parse_args()
+    if options.events < LEAST_EVENTS:
+        parser.error(f"--events: expected at least {LEAST_EVENTS}, found {options.events}")
+
+    console = Console()
+    measured: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        build(folder)
+        with google.serving(folder) as server:
+            benchmark = Benchmark(server, folder, options.events)
+            plan: dict[Callable[[str], Values], int] = {
+                benchmark.cold: options.rounds,
+                benchmark.throttled: options.rounds,
+                benchmark.counted: min(options.rounds, 2),
+                benchmark.warm: options.rounds,
+                benchmark.throughput: options.rounds,
+                benchmark.lasting: 1,
+            }
+            for measure, rounds in plan.items():
+                title = measure.__name__
+                values: Values = {}
+                for number, peer in itertools.product(range(rounds), PEERS):
+                    with console.status(f"{title} {number + 1}/{rounds}: {peer}"):
+                        values = measure(peer)
+                    for name, value in values.items():
+                        measured[name][peer].append(value)
+                if not values:
+                    console.print(f"{title}: not measured, as it needs {NEEDED[title]}")
+    show(_table(measured))
+
+
+def show(table: Table) -> None:
+    """Print a table, as wide as it needs to be."""
+    Console(width=160).print(table)
+
+
+def _table(measured: Mapping[str, Mapping[str, Sequence[float]]]) -> Table:
+    table = Table("medians of the rounds", *PEERS, "ours / floor", "ours / usual", box=MARKDOWN)
+    for name, values in measured.items():
+        cells = [told(values[peer]).partition(" ")[0] for peer in PEERS]
+        for peer in ("floor", "usual"):
+            pairs = zip(values["ours"], values[peer], strict=False)
+            cells.append(told([ours / theirs for ours, theirs in pairs if theirs]))
+        table.add_row(name, *cells)
+    return table
+
+
+def told(values: Sequence[float]) -> str:
+    """Tell the median, and the range where there is one: `1.85 (1.71 to 1.99)`."""
+    if not values:
+        return ""
+    whole = max(values) >= THREE_DIGITS or all(float(value).is_integer() for value in values)
+    digits = 0 if whole else 2
+    median, least, most = (
+        f"{value:,.{digits}f}" for value in (statistics.median(values), min(values), max(values))
+    )
+    return median if least == most else f"{median} ({least} to {most})"
+
+
+if __name__ == "__main__":
+    main()

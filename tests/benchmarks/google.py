@@ -1,0 +1,185 @@
+"""
+What the function meets at Google, each as fast as it can be: BigQuery behind TLS, which takes
+whatever is inserted; the metadata server, which hands out tokens; Cloud Storage, which lists a
+bucket.
+
+Run with a folder, it serves until it is ended, and writes there what `serving` reads.
+"""
+
+import asyncio
+import contextlib
+import json
+import ssl
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
+
+import certifi
+import requests
+
+from tests.conftest import ROOT, process, wait_until
+
+BIGQUERY_HOST = "bigquery.googleapis.com"
+PROJECT = "acme"
+TAKEN = json.dumps({"kind": "bigquery#tableDataInsertAllResponse"})
+TOKEN = json.dumps({"access_token": "x" * 1000, "expires_in": 3599, "token_type": "Bearer"})
+ACCOUNT = "model-registry@acme.iam.gserviceaccount.com"
+ACCOUNTS = "/computeMetadata/v1/instance/service-accounts"
+METADATA = {
+    "/": "",
+    "/computeMetadata/v1/project/project-id": PROJECT,
+    "/computeMetadata/v1/universe/universe-domain": "googleapis.com",
+    f"{ACCOUNTS}/default/": json.dumps({"email": ACCOUNT, "scopes": [], "aliases": ["default"]}),
+    f"{ACCOUNTS}/default/token": TOKEN,
+    f"{ACCOUNTS}/{ACCOUNT}/token": TOKEN,
+}
+PAGE = 1000  # as Cloud Storage has it
+TIME = "2026-03-01T12:00:00Z"
+KEY, CERTIFICATE, BUNDLE, AUTHORITIES, ADDRESSES = (
+    *("key.pem", "certificate.pem", "bundle.pem", "authorities", "addresses"),
+)
+
+
+@dataclass(frozen=True)
+class Google:
+    """Where it listens, and which variables lead a function there."""
+
+    bigquery: str
+    metadata: str
+    folder: Path
+
+    @property
+    def environ(self) -> Mapping[str, str]:
+        """What a function finds at Google, and what leads it here instead."""
+        return {
+            "GCP_PROJECT_ID": PROJECT,
+            "LOG_EXECUTION_ID": "true",
+            "GCE_METADATA_HOST": self.metadata,
+            "GCE_METADATA_IP": self.metadata,
+            # The authorities of certifi, which are read if nothing else is said, and this one.
+            "REQUESTS_CA_BUNDLE": str(self.folder / BUNDLE),
+            "BENCHMARK_BIGQUERY": f"{BIGQUERY_HOST}={self.bigquery}",
+            "PYTHONPATH": str(Path(__file__).parent / "hosts"),
+        }
+
+    @property
+    def authorities(self) -> str:
+        """Stands for /etc/ssl/certs."""
+        return str(self.folder / AUTHORITIES)
+
+    @property
+    def connections(self) -> int:
+        """How many were opened to BigQuery so far."""
+        return int(requests.get(f"http://{self.metadata}/connections", timeout=5).text)
+
+
+@contextlib.contextmanager
+def serving(folder: Path) -> Iterator[Google]:
+    """Serve, in a process of its own, until the end of the block."""
+    log = folder / "google.log"
+    command = [sys.executable, "-m", "tests.benchmarks.google", folder]
+    with process(command, log, {"PYTHONPATH": str(ROOT)}) as running:
+
+        def listens() -> bool:
+            assert running.poll() is None, log.read_text()
+            return (folder / ADDRESSES).exists()
+
+        wait_until(listens)
+        bigquery, metadata = (folder / ADDRESSES).read_text().split()
+        yield Google(bigquery, metadata, folder)
+
+
+def certify(folder: Path) -> None:
+    """Make a certificate for BigQuery's host, trusted as a bundle and as a folder has it."""
+    openssl = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-noenc", "-days", "1"]
+    names = ["-subj", f"/CN={BIGQUERY_HOST}", "-addext", f"subjectAltName=DNS:{BIGQUERY_HOST}"]
+    files = ["-keyout", str(folder / KEY), "-out", str(folder / CERTIFICATE)]
+    subprocess.run([*openssl, *names, *files], check=True)
+    own = (folder / CERTIFICATE).read_text()
+    (folder / BUNDLE).write_text(Path(certifi.where()).read_text() + own)
+    (folder / AUTHORITIES).mkdir()
+    (folder / AUTHORITIES / CERTIFICATE).write_text(own)
+    subprocess.run(["openssl", "rehash", str(folder / AUTHORITIES)], check=True)
+
+
+def objects(bucket: str, asked: Mapping[str, list[str]]) -> str:
+    """List a page of a bucket which holds as many objects as its name says: `b-10000-dev`."""
+    size = int(bucket.split("-")[1])
+    begin = int(asked.get("pageToken", ["0"])[0])
+    end = min(begin + PAGE, size)
+    page: dict[str, object] = {"items": [describe(number) for number in range(begin, end)]}
+    if end < size:
+        page["nextPageToken"] = str(end)
+    return json.dumps(page)
+
+
+def describe(number: int) -> Mapping[str, object]:
+    """Describe an object as Cloud Storage lists it: each model has ten versions of ten files."""
+    return {
+        "name": f"model-{number // 100:05}/v{number // 10 % 10}/file-{number % 10}.bin",
+        "generation": str(1_772_366_400_000_000 + number),
+        "size": "1048576",
+        "timeCreated": TIME,
+        "crc32c": "yZRlqg==",
+        "md5Hash": "CY9rzUYh03PK3k6DJie09g==",
+        "metadata": {"uploader": "ana@example.com"},
+    }
+
+
+class Connections:
+    """Answers each connection for as long as it lasts, and counts them."""
+
+    def __init__(self, answer: Callable[[str, Mapping[str, list[str]]], str]) -> None:
+        """`answer` gives what is at a path, asked with a query."""
+        self.count = 0
+        self._answer = answer
+
+    async def __call__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.count += 1
+        with contextlib.closing(writer), contextlib.suppress(asyncio.IncompleteReadError, OSError):
+            async for address in _addresses(reader):
+                url = urlsplit(address)
+                text = self._answer(url.path, parse_qs(url.query))
+                kind = "application/json" if text.startswith("{") else "text/plain"
+                writer.write(
+                    f"HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\nContent-Length: {len(text)}\r\n"
+                    f"Metadata-Flavor: Google\r\n\r\n{text}".encode()
+                )
+
+
+async def _addresses(reader: asyncio.StreamReader) -> AsyncIterator[str]:
+    """Read the requests of a connection, and give what each asks for."""
+    while True:
+        head = (await reader.readuntil(b"\r\n\r\n")).decode()
+        _, _, rest = head.lower().partition("\r\ncontent-length:")
+        await reader.readexactly(int(rest.partition("\r\n")[0] or 0))
+        yield head.split(" ", 2)[1]
+
+
+async def _main(folder: Path) -> None:
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(folder / CERTIFICATE, folder / KEY)
+    bigquery = Connections(lambda _, __: TAKEN)
+
+    def plain(path: str, asked: Mapping[str, list[str]]) -> str:
+        if path == "/connections":
+            return str(bigquery.count)
+        if path.endswith("/o"):
+            return objects(path.split("/")[-2], asked)
+        return METADATA.get(path, "{}")
+
+    encrypted = await asyncio.start_server(bigquery, "127.0.0.1", 0, ssl=tls)
+    metadata = await asyncio.start_server(Connections(plain), "127.0.0.1", 0)
+    servers = [encrypted, metadata]
+    addresses = [":".join(map(str, server.sockets[0].getsockname())) for server in servers]
+    (folder / "written").write_text(" ".join(addresses))
+    (folder / "written").rename(folder / ADDRESSES)
+    await asyncio.gather(*(server.serve_forever() for server in servers))
+
+
+if __name__ == "__main__":
+    certify(Path(sys.argv[1]))
+    asyncio.run(_main(Path(sys.argv[1])))

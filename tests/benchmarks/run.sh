@@ -1,0 +1,32 @@
+#!/usr/bin/env bash
+#
+# Measure the function beside the bare framework and beside the usual function, then the
+# reconciliation and the views at growing sizes. Takes twelve minutes, and wants an idle machine.
+#
+# Usage: tests/benchmarks/run.sh [function [option…] | sizes [option…]]
+#
+# Each has --help.
+
+set -euo pipefail
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." >/dev/null && pwd)
+# shellcheck source=deploy/lib.sh
+source "$root/deploy/lib.sh"
+
+main() {
+  case "${1-}" in
+    "" | function | sizes) ;;
+    --help | -h) lib::usage && exit ;;
+    *) lib::bad_usage "expected function or sizes, found $1" ;;
+  esac
+  command -v openssl >/dev/null || lib::fail "expected openssl on the PATH, found none: apt-get install openssl"
+  lib::python_environments "$root"
+  UV_COMPILE_BYTECODE=1 lib::python_environment "$root/.local/venv/deployed" 3.12 "$root/requirements.txt"
+  if (($#)); then
+    exec .venv/bin/python -m "tests.benchmarks.$1" "${@:2}"
+  fi
+  .venv/bin/python -m tests.benchmarks.function
+  .venv/bin/python -m tests.benchmarks.sizes
+}
+
+main "$@"

@@ -1,0 +1,121 @@
+"""
+Measure the reconciliation and the views at growing sizes of a bucket and of the table.
+
+BigQuery is the local one, and its share of the time is its own; the memory is that of the command.
+"""
+
+import argparse
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from google.cloud import bigquery
+from rich.box import MARKDOWN
+from rich.console import Console
+from rich.table import Table
+
+from tests.benchmarks import google
+from tests.benchmarks.function import show, told
+from tests.conftest import PROJECT, ROOT, bigquery_emulator, client_of, make_registry
+
+SIZES = [10_000, 100_000, 1_000_000]
+FURTHER = 100_000
+# The registry has all but one in a hundred of what the bucket holds, as google.describe makes it.
+ROWS = """
+INSERT INTO {dataset}.models (
+  model_name, model_version, environment, gcs_bucket, gcs_path, file_size_bytes, upload_timestamp,
+  uploader, registered_at, generation, crc32c
+)
+SELECT
+  FORMAT('model-%05d', DIV(i, 100)), MOD(DIV(i, 10), 10), 'dev', 'b-{size}-dev',
+  FORMAT('model-%05d/v%d/file-%d.bin', DIV(i, 100), MOD(DIV(i, 10), 10), MOD(i, 10)), 1048576,
+  TIMESTAMP '{time}', 'ana@example.com', TIMESTAMP '{time}', 1772366400000000 + i, 'yZRlqg=='
+FROM UNNEST(GENERATE_ARRAY(0, {size} - 1)) AS i
+WHERE MOD(i, 100) != 7
+"""
+COMMANDS = {
+    "reconcile": ["reconcile", "dev", "--dry-run"],
+    "models": ["models"],
+    "show": ["show", "model-00000"],
+}
+
+
+def load(client: bigquery.Client, size: int) -> None:
+    """Make a registry with so many uploads in a dataset of its own."""
+    dataset = f"b{size}"
+    client.create_dataset(dataset)
+    make_registry(client, dataset)
+    client.query_and_wait(ROWS.format(dataset=dataset, size=size, time=google.TIME))
+
+
+def run(command: Sequence[str], environ: Mapping[str, str], output: Path) -> tuple[float, float]:
+    """Run the command line; give the seconds it took, and the MB it had at most."""
+    started = time.monotonic()
+    errors = output.with_suffix(".errors")
+    with output.open("wb") as out, errors.open("wb") as err:
+        running = subprocess.Popen(
+            [sys.executable, "-m", "registry", *command, "--format", "csv"],
+            cwd=ROOT,
+            env={**os.environ, **environ},
+            stdout=out,
+            stderr=err,
+        )
+        _, status, usage = os.wait4(running.pid, 0)
+    running.returncode = os.waitstatus_to_exitcode(status)
+    assert running.returncode in {0, 1}, errors.read_text()
+    return time.monotonic() - started, usage.ru_maxrss / 1000
+
+
+def main() -> None:
+    """Take all measures, and print them."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").strip().partition("\n")[0])
+    parser.add_argument("--sizes", type=int, nargs="+", default=SIZES, help="in objects, or rows")
+    parser.add_argument("--rounds", type=int, default=3, help="of each measure")
+    options = parser.parse_args()
+
+    console = Console()
+    measured: dict[str, dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
+    with tempfile.TemporaryDirectory() as temporary, bigquery_emulator(Path(temporary)) as url:
+        for size in options.sizes:
+            with console.status(f"loading {size:,} rows"):
+                load(client_of(url), size)
+        with google.serving(Path(temporary)) as storage:
+            for number in range(options.rounds):
+                for size in options.sizes:
+                    environ = {
+                        "GCP_PROJECT_ID": PROJECT,
+                        "BIGQUERY_EMULATOR_HOST": url,
+                        "STORAGE_EMULATOR_HOST": f"http://{storage.metadata}",
+                        "BUCKET_PREFIX": f"b-{size}",
+                        "REGISTRY_TABLE": f"b{size}.models",
+                    }
+                    for name, command in COMMANDS.items():
+                        with console.status(f"{name} {number + 1}/{options.rounds}: {size:,}"):
+                            output = Path(temporary) / name
+                            seconds, megabytes = run(command, environ, output)
+                        found = len(output.read_text().splitlines()) - 1
+                        assert name == "show" or found == size // 100, (name, found)
+                        measured[f"{name}, s"][size].append(seconds)
+                        measured[f"{name}, MB"][size].append(megabytes)
+    show(_table(measured, options.sizes))
+
+
+def _table(measured: Mapping[str, Mapping[int, Sequence[float]]], sizes: Sequence[int]) -> Table:
+    smaller, larger = sizes[-2:]
+    names = [f"{size:,}" for size in sizes]
+    table = Table("medians of the rounds", *names, f"each further {FURTHER:,}", box=MARKDOWN)
+    for name, values in measured.items():
+        growth = statistics.median(values[larger]) - statistics.median(values[smaller])
+        slope = growth / (larger - smaller) * FURTHER
+        table.add_row(name, *(told(values[size]) for size in sizes), told([slope]))
+    return table
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,94 @@
+"""The benchmarks run, and what they are to show holds, also where nobody looks at them."""
+
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.benchmarks import function, google
+from tests.conftest import ROOT
+
+RUN = ROOT / "tests/benchmarks/run.sh"
+
+
+@pytest.fixture(scope="module")
+def without_valgrind(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """The environment, less the tool that makes a start take ten seconds."""
+    folder = tmp_path_factory.mktemp("bin")
+    path = [folder]
+    for entry in map(Path, os.environ["PATH"].split(os.pathsep)):
+        if not (entry / "valgrind").exists():
+            path.append(entry)
+            continue
+        for tool in entry.iterdir():
+            if tool.name != "valgrind" and not (folder / tool.name).exists():
+                (folder / tool.name).symlink_to(tool)
+    return {**os.environ, "PATH": os.pathsep.join(map(str, path))}
+
+
+@pytest.fixture(scope="module")
+def told(without_valgrind: dict[str, str]) -> str:
+    """What the benchmark of the function prints, of few events."""
+    return run(without_valgrind, "function", "--events", "200", "--rounds", "1")
+
+
+@pytest.fixture(scope="module")
+def benchmark(told: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[function.Benchmark]:
+    """The benchmark of the function, whose environment is there now."""
+    assert told
+    folder = tmp_path_factory.mktemp("benchmark")
+    function.build(folder)
+    with google.serving(folder) as server:
+        yield function.Benchmark(server, folder, events=2000)
+
+
+def run(environ: dict[str, str], *arguments: str) -> str:
+    """Run the benchmarks' command."""
+    ended = subprocess.run(
+        [RUN, *arguments], cwd="/", env=environ, capture_output=True, text=True, check=False
+    )
+    assert ended.returncode == 0, ended.stderr
+    return ended.stdout
+
+
+def test_the_function_is_measured_and_what_cannot_be_is_told(told: str) -> None:
+    assert "ours / floor" in told
+    assert "counted: not measured, as it needs valgrind (apt-get install valgrind)" in told
+    for row in ("start to first row, CPU s", "an event, p99, ms", "memory after event 200, MB"):
+        assert row in told
+
+
+def test_the_reconciliation_and_the_views_are_measured(without_valgrind: dict[str, str]) -> None:
+    told = run(without_valgrind, "sizes", "--sizes", "1000", "2000", "--rounds", "1")
+
+    for row in ("reconcile, s", "models, s", "show, MB"):
+        assert row in told
+
+
+def test_an_unknown_benchmark_is_refused(without_valgrind: dict[str, str]) -> None:
+    ended = subprocess.run(
+        [RUN, "speed"], env=without_valgrind, capture_output=True, text=True, check=False
+    )
+
+    assert ended.returncode == 2
+    assert ended.stderr.startswith("run.sh: expected function or sizes, found speed\n\nMeasure")
+
+
+def test_an_event_costs_a_quarter_of_what_it_costs_the_usual_function(
+    benchmark: function.Benchmark,
+) -> None:
+    usual, ours = (benchmark.warm(peer)["an event, CPU ms"] for peer in ("usual", "ours"))
+
+    assert ours <= 0.25 * usual
+
+
+def test_it_lasts_in_the_same_memory_with_a_connection_for_each_thread(
+    benchmark: function.Benchmark,
+) -> None:
+    ours = benchmark.lasting("ours")
+
+    threads = 4 * (os.cpu_count() or 1)  # as the framework has it
+    assert ours["connections to BigQuery by event 2,000"] <= threads
+    assert ours["memory after event 2,000, MB"] - ours["memory after event 1,000, MB"] < 1
