@@ -18,6 +18,7 @@ import signal
 import socket
 import statistics
 import subprocess
+import sys
 import tempfile
 import time
 from collections import defaultdict
@@ -32,7 +33,7 @@ from rich.table import Table
 
 from tests.benchmarks import google
 from tests.benchmarks.google import Google
-from tests.conftest import ROOT, free_port, process
+from tests.conftest import ROOT, free_port, process, wait_until
 
 PEERS = ["floor", "usual", "ours"]
 DEPLOYED = ROOT / ".local/venv/deployed/bin"
@@ -264,6 +265,7 @@ def _quota(share: float) -> Iterator[Sequence[str] | None]:
     try:
         yield ["sh", "-c", f'echo $$ >{group}/cgroup.procs; exec "$@"', "sh"]
     finally:
+        wait_until(lambda: not (group / "cgroup.procs").read_text())
         group.rmdir()
 
 
@@ -333,4 +335,7 @@ def told(values: Sequence[float]) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -118,4 +118,7 @@ def _table(measured: Mapping[str, Mapping[int, Sequence[float]]], sizes: Sequenc
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.exit(130)
