@@ -67,13 +67,27 @@ def test_the_reconciliation_and_the_views_are_measured(without_valgrind: dict[st
         assert row in told
 
 
-def test_an_unknown_benchmark_is_refused(without_valgrind: dict[str, str]) -> None:
+@pytest.mark.parametrize(
+    ("words", "found"),
+    [
+        (["speed"], "expected function or sizes, found speed"),
+        (["function", "--events", "199"], "expected at least 200, found 199"),
+        (["function", "--rounds", "some"], "expected at least 1, found some"),
+        (["sizes", "--sizes", "99", "200"], "expected at least 100, found 99"),
+        (["sizes", "--sizes", "200"], "expected several that grow, found [200]"),
+        (["sizes", "--sizes", "200", "100"], "expected several that grow, found [200, 100]"),
+    ],
+)
+def test_what_cannot_be_measured_is_refused(
+    words: list[str], found: str, without_valgrind: dict[str, str]
+) -> None:
     ended = subprocess.run(
-        [RUN, "speed"], env=without_valgrind, capture_output=True, text=True, check=False
+        [RUN, *words], env=without_valgrind, capture_output=True, text=True, check=False
     )
 
     assert ended.returncode == 2
-    assert ended.stderr.startswith("run.sh: expected function or sizes, found speed\n\nMeasure")
+    assert found in ended.stderr
+    assert "usage" in ended.stderr.lower()
 
 
 def test_an_event_costs_a_quarter_of_what_it_costs_the_usual_function(

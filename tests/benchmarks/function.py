@@ -40,7 +40,6 @@ DEPLOYED = ROOT / ".local/venv/deployed/bin"
 VCPU = 0.167  # what comes with 256 MB
 CONNECTIONS = [1, 8, 64]
 START_SECONDS = 300  # counted, and on a busy machine
-LEAST_EVENTS = 200
 THREE_DIGITS = 100
 # What deploy/cloud.sh sets in the build and, as a folder of authorities, in the function.
 BUILD = {"SOURCE_DATE_EPOCH": "315532800"}
@@ -269,14 +268,25 @@ def _quota(share: float) -> Iterator[Sequence[str] | None]:
         group.rmdir()
 
 
+def at_least(least: int) -> Callable[[str], int]:
+    """Give what reads an option which is a number, and not a smaller one."""
+
+    def read(text: str) -> int:
+        if not text.isdecimal() or int(text) < least:
+            raise argparse.ArgumentTypeError(f"expected at least {least}, found {text}")
+        return int(text)
+
+    return read
+
+
 def main() -> None:
     """Take all measures, and print them."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").strip().partition("\n")[0])
-    parser.add_argument("--events", type=int, default=20_000, help="that a function has to last")
-    parser.add_argument("--rounds", type=int, default=5, help="of each measure that varies")
+    parser.add_argument(
+        "--events", type=at_least(200), default=20_000, help="that a function has to last"
+    )
+    parser.add_argument("--rounds", type=at_least(1), default=5, help="of each measure that varies")
     options = parser.parse_args()
-    if options.events < LEAST_EVENTS:
-        parser.error(f"--events: expected at least {LEAST_EVENTS}, found {options.events}")
 
     console = Console()
     measured: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))

@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tests.benchmarks import google
-from tests.benchmarks.function import show, told
+from tests.benchmarks.function import at_least, show, told
 from tests.conftest import PROJECT, ROOT, bigquery_emulator, client_of, make_registry
 
 SIZES = [10_000, 100_000, 1_000_000]
@@ -75,9 +75,13 @@ def run(command: Sequence[str], environ: Mapping[str, str], output: Path) -> tup
 def main() -> None:
     """Take all measures, and print them."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").strip().partition("\n")[0])
-    parser.add_argument("--sizes", type=int, nargs="+", default=SIZES, help="in objects, or rows")
-    parser.add_argument("--rounds", type=int, default=3, help="of each measure")
+    parser.add_argument(
+        "--sizes", type=at_least(100), nargs="+", default=SIZES, help="in objects, or rows"
+    )
+    parser.add_argument("--rounds", type=at_least(1), default=3, help="of each measure")
     options = parser.parse_args()
+    if len(options.sizes) == 1 or options.sizes != sorted(set(options.sizes)):
+        parser.error(f"--sizes: expected several that grow, found {options.sizes}")
 
     console = Console()
     measured: dict[str, dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
