@@ -339,7 +339,7 @@ def told(values: Sequence[float]) -> str:
     whole = max(values) >= THREE_DIGITS or all(float(value).is_integer() for value in values)
     digits = 0 if whole else 2
     median, least, most = (
-        f"{value:,.{digits}f}" for value in (statistics.median(values), min(values), max(values))
+        f"{value:z,.{digits}f}" for value in (statistics.median(values), min(values), max(values))
     )
     return median if least == most else f"{median} ({least} to {most})"
 
