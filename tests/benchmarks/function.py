@@ -44,8 +44,15 @@ THREE_DIGITS = 100
 # What deploy/cloud.sh sets in the build and, as a folder of authorities, in the function.
 BUILD = {"SOURCE_DATE_EPOCH": "315532800"}
 DELIVERY = json.loads((ROOT / "tests/events/custom_metadata.json").read_text())["deliveries"][0]
-COUNT = ["valgrind", "--tool=callgrind", "--trace-children=yes"]
-NEEDED = {"throttled": "control groups, as root", "counted": "valgrind (apt-get install valgrind)"}
+# Ended by a signal, it would leave its core where that is allowed.
+COUNT = [
+    *("sh", "-c", 'ulimit -c 0; exec "$@"', "sh"),
+    *(shutil.which("valgrind") or "valgrind", "--tool=callgrind", "--trace-children=yes"),
+]
+NEEDED = {
+    "throttled": "control groups that it may make, as root can",
+    "counted": "valgrind (apt-get install valgrind)",
+}
 
 type Values = Mapping[str, float]
 
@@ -70,8 +77,21 @@ class Function:
 
     @property
     def megabytes(self) -> float:
-        """In memory; what its processes share counts once."""
+        """In memory; what is shared, also with other programs, counts in part."""
         return sum(one.memory_full_info().pss for one in self.tree) / 1e6
+
+    @property
+    def most_megabytes(self) -> float:
+        """In memory; each file counts once, and as if no other program had it open."""
+        files: dict[str, int] = defaultdict(int)
+        own = 0
+        for mapping in (mapping for one in self.tree for mapping in one.memory_maps()):
+            if mapping.path.startswith("/"):
+                files[mapping.path] = max(files[mapping.path], mapping.rss - mapping.anonymous)
+                own += mapping.anonymous
+            else:
+                own += mapping.pss
+        return (own + sum(files.values())) / 1e6
 
     def send(self, events: int, connections: int = 1) -> list[float]:
         """Deliver events, one after the other on each connection; give the seconds each took."""
@@ -130,12 +150,13 @@ class Benchmark:
     google: Google
     folder: Path
     events: int
+    alike: bool = False  # the usual function has our variables too
 
     @contextlib.contextmanager
     def serving(self, peer: str, under: Sequence[object] = ()) -> Iterator[Function]:
         """Start a function as Google does, `under` another program, until the end of the block."""
         environ = dict(self.google.environ)
-        if peer == "ours":
+        if peer == "ours" or (peer == "usual" and self.alike):
             environ["REQUESTS_CA_BUNDLE"] = self.google.authorities
         port = free_port()
         command = [
@@ -194,7 +215,7 @@ class Benchmark:
         """Answer events, each on a connection of its own, as rare uploads come; then on one."""
         events = self.events // 40
         with self.serving(peer) as function:
-            function.send(events // 10)
+            function.send(max(events // 10, 1))
             before = function.cpu_seconds
             took = sorted(function.send_apart(events))
             apart = function.cpu_seconds
@@ -222,7 +243,7 @@ class Benchmark:
 
     def lasting(self, peer: str) -> Values:
         """Answer many events."""
-        values, opened, sent = {}, {}, 0
+        values, most, opened, sent = {}, {}, {}, 0
         marks = [1, self.events // 20, self.events // 2, self.events]
         before = self.google.connections
         with self.serving(peer) as function:
@@ -231,10 +252,11 @@ class Benchmark:
                 function.send(mark - sent, min(8, mark - sent))
                 sent = mark
                 values[f"memory after event {mark:,}, MB"] = function.megabytes
+                most[f"the same at most, event {mark:,}, MB"] = function.most_megabytes
                 opened[f"connections to BigQuery by event {mark:,}"] = (
                     self.google.connections - before
                 )
-        return values | opened
+        return values | most | opened
 
 
 def _listens(port: int) -> bool:
@@ -254,8 +276,9 @@ def _quota(share: float) -> Iterator[Sequence[str] | None]:
         group, limits = cgroups / name, {"cpu.max": f"{share * period:.0f} {period}"}
     try:
         group.mkdir()
-        for file, limit in limits.items():
-            (group / file).write_text(limit)
+        for file, limit in {"cgroup.procs": "", **limits}.items():
+            with (group / file).open("r+") as setting:
+                setting.write(limit)
     except OSError:
         with contextlib.suppress(OSError):
             group.rmdir()
@@ -273,19 +296,45 @@ def at_least(least: int) -> Callable[[str], int]:
 
     def read(text: str) -> int:
         if not text.isdecimal() or int(text) < least:
-            raise argparse.ArgumentTypeError(f"expected at least {least}, found {text}")
+            raise argparse.ArgumentTypeError(
+                f"expected a whole number of at least {least}, found {text}"
+            )
         return int(text)
 
     return read
 
 
+def arguments(name: str, description: str | None) -> argparse.ArgumentParser:
+    """Make the parser of one of the benchmarks."""
+    return argparse.ArgumentParser(
+        prog=f"tests/benchmarks/run.sh {name}",
+        description=(description or "").strip().partition("\n")[0],
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+
+
+def run(*programs: Callable[[], None]) -> None:
+    """Run one after the other; a signal that ends them, as Ctrl-C does, ends them quietly."""
+    try:
+        for program in programs:
+            program()
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
 def main() -> None:
     """Take all measures, and print them."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").strip().partition("\n")[0])
+    parser = arguments("function", __doc__)
     parser.add_argument(
-        "--events", type=at_least(200), default=20_000, help="that a function has to last"
+        "--events",
+        type=at_least(200),
+        default=20_000,
+        help="how many to send a function; times are taken of a fortieth of them, or fewer",
     )
-    parser.add_argument("--rounds", type=at_least(1), default=5, help="of each measure that varies")
+    parser.add_argument("--rounds", type=at_least(1), default=5, help="how often all take turns")
+    parser.add_argument(
+        "--alike", action="store_true", help="give the usual function our variables too"
+    )
     options = parser.parse_args()
 
     console = Console()
@@ -294,7 +343,7 @@ def main() -> None:
         folder = Path(temporary)
         build(folder)
         with google.serving(folder) as server:
-            benchmark = Benchmark(server, folder, options.events)
+            benchmark = Benchmark(server, folder, options.events, options.alike)
             plan: dict[Callable[[str], Values], int] = {
                 benchmark.cold: options.rounds,
                 benchmark.throttled: options.rounds,
@@ -345,7 +394,4 @@ def told(values: Sequence[float]) -> str:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except KeyboardInterrupt:
-        sys.exit(130)
+    run(main)

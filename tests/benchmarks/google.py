@@ -28,13 +28,13 @@ TAKEN = json.dumps({"kind": "bigquery#tableDataInsertAllResponse"})
 TOKEN = json.dumps({"access_token": "x" * 1000, "expires_in": 3599, "token_type": "Bearer"})
 ACCOUNT = "model-registry@acme.iam.gserviceaccount.com"
 ACCOUNTS = "/computeMetadata/v1/instance/service-accounts"
+IDENTITY = json.dumps({"email": ACCOUNT, "scopes": [], "aliases": ["default"]})
 METADATA = {
     "/": "",
     "/computeMetadata/v1/project/project-id": PROJECT,
     "/computeMetadata/v1/universe/universe-domain": "googleapis.com",
-    f"{ACCOUNTS}/default/": json.dumps({"email": ACCOUNT, "scopes": [], "aliases": ["default"]}),
-    f"{ACCOUNTS}/default/token": TOKEN,
-    f"{ACCOUNTS}/{ACCOUNT}/token": TOKEN,
+    **dict.fromkeys([f"{ACCOUNTS}/{name}/" for name in ("default", ACCOUNT)], IDENTITY),
+    **dict.fromkeys([f"{ACCOUNTS}/{name}/token" for name in ("default", ACCOUNT)], TOKEN),
 }
 PAGE = 1000  # as Cloud Storage has it
 TIME = "2026-03-01T12:00:00Z"
@@ -94,7 +94,7 @@ def serving(folder: Path) -> Iterator[Google]:
 
 def certify(folder: Path) -> None:
     """Make a certificate for BigQuery's host, trusted as a bundle and as a folder has it."""
-    openssl = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-noenc", "-days", "1"]
+    openssl = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1"]
     names = ["-subj", f"/CN={BIGQUERY_HOST}", "-addext", f"subjectAltName=DNS:{BIGQUERY_HOST}"]
     files = ["-keyout", str(folder / KEY), "-out", str(folder / CERTIFICATE)]
     subprocess.run([*openssl, *names, *files], check=True)
@@ -132,8 +132,8 @@ def describe(number: int) -> Mapping[str, object]:
 class Connections:
     """Answers each connection for as long as it lasts, and counts them."""
 
-    def __init__(self, answer: Callable[[str, Mapping[str, list[str]]], str]) -> None:
-        """`answer` gives what is at a path, asked with a query."""
+    def __init__(self, answer: Callable[[str, Mapping[str, list[str]]], str | None]) -> None:
+        """`answer` gives what is at a path, asked with a query; None if nothing is there."""
         self.count = 0
         self._answer = answer
 
@@ -142,10 +142,11 @@ class Connections:
         with contextlib.closing(writer), contextlib.suppress(asyncio.IncompleteReadError, OSError):
             async for address in _addresses(reader):
                 url = urlsplit(address)
-                text = self._answer(url.path, parse_qs(url.query))
+                found = self._answer(url.path, parse_qs(url.query))
+                status, text = ("404 Not Found", "") if found is None else ("200 OK", found)
                 kind = "application/json" if text.startswith("{") else "text/plain"
                 writer.write(
-                    f"HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\nContent-Length: {len(text)}\r\n"
+                    f"HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {len(text)}\r\n"
                     f"Metadata-Flavor: Google\r\n\r\n{text}".encode()
                 )
 
@@ -164,12 +165,12 @@ async def _main(folder: Path) -> None:
     tls.load_cert_chain(folder / CERTIFICATE, folder / KEY)
     bigquery = Connections(lambda _, __: TAKEN)
 
-    def plain(path: str, asked: Mapping[str, list[str]]) -> str:
+    def plain(path: str, asked: Mapping[str, list[str]]) -> str | None:
         if path == "/connections":
             return str(bigquery.count)
         if path.endswith("/o"):
             return objects(path.split("/")[-2], asked)
-        return METADATA.get(path, "{}")
+        return METADATA.get(path)
 
     encrypted = await asyncio.start_server(bigquery, "127.0.0.1", 0, ssl=tls)
     metadata = await asyncio.start_server(Connections(plain), "127.0.0.1", 0)

@@ -22,11 +22,7 @@ main() {
   command -v openssl >/dev/null || lib::fail "expected openssl on the PATH, found none: apt-get install openssl"
   lib::python_environments "$root"
   UV_COMPILE_BYTECODE=1 lib::python_environment "$root/.local/venv/deployed" 3.12 "$root/requirements.txt"
-  if (($#)); then
-    exec .venv/bin/python -m "tests.benchmarks.$1" "${@:2}"
-  fi
-  .venv/bin/python -m tests.benchmarks.function
-  .venv/bin/python -m tests.benchmarks.sizes
+  exec .venv/bin/python -m "tests.benchmarks${1:+.$1}" "${@:2}"
 }
 
 main "$@"

@@ -4,7 +4,6 @@ Measure the reconciliation and the views at growing sizes of a bucket and of the
 BigQuery is the local one, and its share of the time is its own; the memory is that of the command.
 """
 
-import argparse
 import os
 import statistics
 import subprocess
@@ -20,12 +19,12 @@ from rich.box import MARKDOWN
 from rich.console import Console
 from rich.table import Table
 
-from tests.benchmarks import google
-from tests.benchmarks.function import at_least, show, told
+from tests.benchmarks import function, google
 from tests.conftest import PROJECT, ROOT, bigquery_emulator, client_of, make_registry
 
 SIZES = [10_000, 100_000, 1_000_000]
 FURTHER = 100_000
+MODEL = 100  # files of a model
 # The registry has all but one in a hundred of what the bucket holds, as google.describe makes it.
 ROWS = """
 INSERT INTO {dataset}.models (
@@ -38,6 +37,15 @@ SELECT
   TIMESTAMP '{time}', 'ana@example.com', TIMESTAMP '{time}', 1772366400000000 + i, 'yZRlqg=='
 FROM UNNEST(GENERATE_ARRAY(0, {size} - 1)) AS i
 WHERE MOD(i, 100) != 7
+"""
+# Starts a program and tells its memory in kB: with Linux a program begins with the peak of the
+# process that starts it, so that has to be a small one.
+SMALL = """
+import os, sys
+pid = os.posix_spawn(sys.argv[1], sys.argv[1:], os.environ)
+_, status, usage = os.wait4(pid, 0)
+print(usage.ru_maxrss, file=sys.stderr)
+sys.exit(os.waitstatus_to_exitcode(status))
 """
 COMMANDS = {
     "reconcile": ["reconcile", "dev", "--dry-run"],
@@ -57,31 +65,42 @@ def load(client: bigquery.Client, size: int) -> None:
 def run(command: Sequence[str], environ: Mapping[str, str], output: Path) -> tuple[float, float]:
     """Run the command line; give the seconds it took, and the MB it had at most."""
     started = time.monotonic()
-    errors = output.with_suffix(".errors")
-    with output.open("wb") as out, errors.open("wb") as err:
-        running = subprocess.Popen(
-            [sys.executable, "-m", "registry", *command, "--format", "csv"],
+    with output.open("wb") as file:
+        ended = subprocess.run(
+            [
+                *(sys.executable, "-I", "-S", "-c", SMALL, sys.executable),
+                *("-m", "registry", *command, "--format", "csv"),
+            ],
             cwd=ROOT,
             env={**os.environ, **environ},
-            stdout=out,
-            stderr=err,
+            stdout=file,
+            stderr=subprocess.PIPE,
+            check=False,
+            text=True,
         )
-        _, status, usage = os.wait4(running.pid, 0)
-    running.returncode = os.waitstatus_to_exitcode(status)
-    assert running.returncode in {0, 1}, errors.read_text()
-    return time.monotonic() - started, usage.ru_maxrss / 1000
+    seconds = time.monotonic() - started
+    assert ended.returncode in {0, 1}, ended.stderr
+    return seconds, int(ended.stderr.split()[-1]) * 1024 / 1e6
 
 
 def main() -> None:
     """Take all measures, and print them."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").strip().partition("\n")[0])
+    parser = function.arguments("sizes", __doc__)
     parser.add_argument(
-        "--sizes", type=at_least(100), nargs="+", default=SIZES, help="in objects, or rows"
+        "--sizes",
+        type=function.at_least(MODEL),
+        nargs="+",
+        default=SIZES,
+        help=f"several that grow, in objects or rows, each a multiple of {MODEL}",
     )
-    parser.add_argument("--rounds", type=at_least(1), default=3, help="of each measure")
+    parser.add_argument(
+        "--rounds", type=function.at_least(1), default=3, help="how often all take turns"
+    )
     options = parser.parse_args()
-    if len(options.sizes) == 1 or options.sizes != sorted(set(options.sizes)):
-        parser.error(f"--sizes: expected several that grow, found {options.sizes}")
+    grow = len(options.sizes) > 1 and options.sizes == sorted(set(options.sizes))
+    if not grow or any(size % MODEL for size in options.sizes):
+        told = " ".join(map(str, options.sizes))
+        parser.error(f"--sizes: expected several multiples of {MODEL} that grow, found {told}")
 
     console = Console()
     measured: dict[str, dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
@@ -104,10 +123,10 @@ def main() -> None:
                             output = Path(temporary) / name
                             seconds, megabytes = run(command, environ, output)
                         found = len(output.read_text().splitlines()) - 1
-                        assert name == "show" or found == size // 100, (name, found)
+                        assert found == (10 if name == "show" else size // MODEL), (name, found)
                         measured[f"{name}, s"][size].append(seconds)
                         measured[f"{name}, MB"][size].append(megabytes)
-    show(_table(measured, options.sizes))
+    function.show(_table(measured, options.sizes))
 
 
 def _table(measured: Mapping[str, Mapping[int, Sequence[float]]], sizes: Sequence[int]) -> Table:
@@ -117,12 +136,11 @@ def _table(measured: Mapping[str, Mapping[int, Sequence[float]]], sizes: Sequenc
     for name, values in measured.items():
         growth = statistics.median(values[larger]) - statistics.median(values[smaller])
         slope = growth / (larger - smaller) * FURTHER
-        table.add_row(name, *(told(values[size]) for size in sizes), told([slope]))
+        table.add_row(
+            name, *(function.told(values[size]) for size in sizes), function.told([slope])
+        )
     return table
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except KeyboardInterrupt:
-        sys.exit(130)
+    function.run(main)
