@@ -45,13 +45,13 @@ class Handler(BaseHTTPRequestHandler):
     storage: StorageServer
 
     def do_GET(self) -> None:
-        """Answer objects.list, and buckets.get, which the client asks beside for its own use."""
+        """Answer objects.list."""
         address = urlsplit(self.path)
+        self.storage.asked.append(self.path)
         if not address.path.endswith("/o"):
-            self.answer(200, {})
+            self.answer(404, {"error": {"code": 404, "message": "Not Found"}})
             return
         asked = {key: values[0] for key, values in parse_qs(address.query).items()}
-        self.storage.asked.append(self.path)
         if self.storage.broken is not None and len(self.storage.asked) > self.storage.broken:
             status = self.storage.refusal
             self.answer(status, {"error": {"code": status, "message": "No."}})
