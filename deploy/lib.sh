@@ -39,9 +39,10 @@ lib::python_environment() {
     echo "Making ${folder#"$PWD/"}" >&2
     uv venv --quiet --clear --python "$version" "$folder"
   fi
+  # Compiled now, as under PYTHONDONTWRITEBYTECODE each process would do it again.
+  local sync=(uv pip sync --quiet --compile-bytecode --python "$folder/bin/python" "$requirements")
   # When all is there, or in uv's cache, no index is asked: it works on a train.
-  uv pip sync --quiet --offline --python "$folder/bin/python" "$requirements" 2>/dev/null \
-    || uv pip sync --quiet --python "$folder/bin/python" "$requirements"
+  "${sync[@]}" --offline 2>/dev/null || "${sync[@]}"
 }
 
 # lib::install_uv ROOT: install the pinned uv into a folder of the project.

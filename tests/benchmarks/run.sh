@@ -21,7 +21,7 @@ main() {
   esac
   command -v openssl >/dev/null || lib::fail "expected openssl on the PATH, found none: apt-get install openssl"
   lib::python_environments "$root"
-  UV_COMPILE_BYTECODE=1 lib::python_environment "$root/.local/venv/deployed" 3.12 "$root/requirements.txt"
+  lib::python_environment "$root/.local/venv/deployed" 3.12 "$root/requirements.txt"
   exec .venv/bin/python -m "tests.benchmarks${1:+.$1}" "${@:2}"
 }
 
