@@ -1,58 +1,68 @@
 #!/usr/bin/env bash
 #
-# Delete an environment's function and its trigger, the inventory, or a reconciliation and its job.
+# Delete functions: an environment's with its trigger, the inventory, or a reconciliation with its job.
 # Nothing else: buckets, tables, rows and service accounts stay. Without its function, an environment's
 # uploads are not registered.
 #
-# Usage: deploy/delete.sh [--dry-run] [--yes] NAME
+# Usage: deploy/delete.sh [--dry-run] [--yes] NAME...
 #
 #   NAME        dev, staging, prod, inventory, reconcile-dev, reconcile-staging or reconcile-prod
 #   --yes       do not ask
-#   --dry-run   print the command, ready to paste, and run nothing
+#   --dry-run   print the commands, ready to paste, and run nothing
 #   --help      print this
 #
 # Settings: deploy/config.sh.
 
 set -euo pipefail
 
-# shellcheck source=deploy/cloud.sh
-source "$(dirname "${BASH_SOURCE[0]}")/cloud.sh"
+# shellcheck source=deploy/lib.sh
+source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 main() {
-  local argument name='' yes='' answer=''
+  local argument name yes='' names=()
   for argument in "$@"; do
     case $argument in
-      --help | -h) lib::usage && exit ;;
+      --help | -h) script::usage && exit ;;
       --dry-run) dry_run=yes ;;
       --yes) yes=yes ;;
-      dev | staging | prod | inventory) name=$name$argument ;;
-      reconcile-dev | reconcile-staging | reconcile-prod) name=$name$argument ;;
-      *) lib::bad_usage "expected dev, staging, prod, inventory or reconcile-<environment>, found $argument" ;;
+      *)
+        function::is_name "$argument" || script::bad_usage "expected $NAMES, found $argument"
+        names+=("$argument")
+        ;;
     esac
   done
-  cloud::one_function "$name"
-  cloud::require gcloud
-  if [[ -z $dry_run ]]; then
-    cloud::find gcloud functions describe "$function" --gen2 --project="$GCP_PROJECT_ID" \
-      --region="$REGION" --format='value(name)' \
-      || lib::fail "expected the function $function in $GCP_PROJECT_ID, $REGION, found none"
-    if [[ -z $yes ]]; then
-      [[ -t 0 ]] || lib::bad_usage "expected somebody to ask, found no terminal: use --yes"
-      read -rp "Delete the function $function of $GCP_PROJECT_ID? [y/N] " answer
-      [[ $answer == [yY]* ]] || lib::fail "nothing was deleted"
-    fi
-  fi
-  # The job first: while the function is there, this can be run again.
-  if [[ $name == reconcile-* ]] && { [[ -n $dry_run ]] || find_job; }; then
-    cloud::run gcloud scheduler jobs delete "$function" --location="$REGION" \
+  ((${#names[@]})) || script::bad_usage "expected $NAMES, found nothing"
+  tool::require gcloud
+  for name in "${names[@]}"; do
+    function::use "$name"
+    [[ -n $dry_run ]] || confirm "$yes"
+    delete "$name"
+  done
+}
+
+# confirm YES: fail unless `function` is there and somebody agrees to delete it.
+confirm() {
+  local answer=''
+  function::find 'value(name)' \
+    || script::fail "expected the function $function in $GCP_PROJECT_ID, $REGION, found none"
+  [[ -z $1 ]] || return 0
+  [[ -t 0 ]] || script::bad_usage "expected somebody to ask, found no terminal: use --yes"
+  read -rp "Delete the function $function of $GCP_PROJECT_ID? [y/N] " answer
+  [[ $answer == [yY]* ]] || script::fail "$function was not deleted"
+}
+
+# delete NAME: the job goes first, so that this can be repeated while the function is there.
+delete() {
+  if [[ $1 == reconcile-* ]] && { [[ -n $dry_run ]] || find_job; }; then
+    tool::run gcloud scheduler jobs delete "$function" --location="$REGION" \
       --project="$GCP_PROJECT_ID" --quiet
   fi
-  cloud::run gcloud functions delete "$function" --gen2 --project="$GCP_PROJECT_ID" \
+  tool::run gcloud functions delete "$function" --gen2 --project="$GCP_PROJECT_ID" \
     --region="$REGION" --quiet
 }
 
 find_job() {
-  cloud::find gcloud scheduler jobs describe "$function" --location="$REGION" \
+  tool::find gcloud scheduler jobs describe "$function" --location="$REGION" \
     --project="$GCP_PROJECT_ID" --format='value(name)'
 }
 

@@ -1,18 +1,18 @@
 #!/usr/bin/env bash
 #
-# Deploy the function for dev: from then on uploads to gs://<BUCKET_PREFIX>-dev are registered. Again
-# after every change of the code or of a setting.
+# Deploy the function for dev: from then on, uploads to gs://<BUCKET_PREFIX>-dev are registered. Run it
+# again after a change of the code or of a setting.
 #
 # Usage: deploy/dev.sh [--dry-run]
 #
 #   --dry-run   print the command, ready to paste, and run nothing; needs no network
 #   --help      print this
 #
-# Settings: deploy/config.sh. deploy/setup.sh comes first.
+# Settings: deploy/config.sh. Run deploy/setup.sh first.
 
 set -euo pipefail
 
-# shellcheck source=deploy/cloud.sh
-source "$(dirname "${BASH_SOURCE[0]}")/cloud.sh"
+# shellcheck source=deploy/lib.sh
+source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
-cloud::deploy dev "$@"
+deployment::main dev "$@"

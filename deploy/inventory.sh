@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 #
-# Deploy the inventory, a web page that shows what is registered: one for all environments. It only
-# reads, and only who is let in may open it. Again after every change of the code or of a setting.
+# Deploy the page of the inventory, which shows what is registered, for all environments. It only
+# reads, and only the people you name may open it. Run it again after a change of the code or of a
+# setting.
 #
 # Usage: deploy/inventory.sh [--dry-run] [--viewer MEMBER]...
 #
@@ -10,68 +11,75 @@
 #   --dry-run         print every command that changes something, ready to paste, and run none
 #   --help            print this
 #
-# Settings: deploy/config.sh. deploy/setup.sh comes first.
+# Settings: deploy/config.sh. Run deploy/setup.sh first.
 
 set -euo pipefail
 
-# shellcheck source=deploy/cloud.sh
-source "$(dirname "${BASH_SOURCE[0]}")/cloud.sh"
+# shellcheck source=deploy/lib.sh
+source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
-# On the page, for people.
+# What a viewer may do on the page's service.
 VIEWER_ROLES=(
   roles/run.invoker # to open it
-  roles/run.viewer  # for the proxy, which looks where it is
+  roles/run.viewer  # for gcloud's proxy, which looks up its address
 )
 
 main() {
-  local viewer viewers=()
+  local viewer role viewers=()
   while (($#)); do
     case $1 in
-      --help | -h) lib::usage && exit ;;
+      --help | -h) script::usage && exit ;;
       --dry-run) dry_run=yes ;;
       --viewer)
         check_viewer "${2-}"
         viewers+=("$2")
         shift
         ;;
-      *) lib::bad_usage "expected --viewer or --dry-run, found $1" ;;
+      *) script::bad_usage "expected --viewer or --dry-run, found $1" ;;
     esac
     shift
   done
 
-  cloud::require gcloud bq
-  cloud::inventory
-  [[ -n $dry_run ]] || cloud::check_views "run deploy/setup.sh"
-  ! cloud::policy || policy=$found
-  cloud::find_deployer
-  cloud::reader "$INVENTORY_SERVICE_ACCOUNT" "Model registry, inventory"
+  tool::require gcloud bq
+  function::use inventory
+  [[ -n $dry_run ]] || check_setup "run deploy/setup.sh"
+  iam::find_deployer
+  iam::make_account "$INVENTORY_SERVICE_ACCOUNT" "Model registry, inventory"
+  iam::bind_on_project "$JOB_ROLE" "$member"
+  bigquery::grant "$root/deploy/bigquery/9-access-page.sql"
   deploy
-  for viewer in ${viewers[@]+"${viewers[@]}"}; do
-    cloud::bind_service "$viewer" "${VIEWER_ROLES[@]}"
+  for role in "${VIEWER_ROLES[@]}"; do
+    for viewer in ${viewers[@]+"${viewers[@]}"}; do
+      function::bind "$role" "$viewer"
+    done
   done
-  [[ -n $dry_run ]] || deployed
+  [[ -n $dry_run ]] || say_deployed
 }
 
 # check_viewer MEMBER
 check_viewer() {
   case $1 in
     allUsers | allAuthenticatedUsers)
-      lib::bad_usage "--viewer: expected people of the project, found $1: the page shows who uploaded what" ;;
+      script::bad_usage "--viewer: expected people of the project, found $1: the page shows who uploaded what" ;;
   esac
   [[ $1 =~ ^(user|group|serviceAccount|domain|principal|principalSet):[^[:space:]]+$ ]] \
-    || lib::bad_usage "--viewer: expected user:, group:, serviceAccount: or domain: and a name, found ${1:-nothing}"
+    || script::bad_usage "--viewer: expected user:, group:, serviceAccount: or domain: and a name, found ${1:-nothing}"
 }
 
-# People come from outside: it is IAM that protects it, not the ingress. An instance that answers more
-# than one request at a time needs a whole CPU.
+check_setup() {
+  deployment::check_account "$(iam::email "$BUILD_SERVICE_ACCOUNT")" "$1"
+  bigquery::check "$1"
+}
+
+# People call it from outside, so IAM protects it, not the ingress settings. To answer more than one
+# request at a time, an instance needs a whole CPU.
 deploy() {
-  cloud::deploy_command inventory
-  cloud::retry "$NO_ACCOUNT" "$INVENTORY_SERVICE_ACCOUNT is not visible yet" \
+  deployment::command inventory
+  tool::retry "$NO_ACCOUNT" "$INVENTORY_SERVICE_ACCOUNT is not visible yet" \
     "${deployment[@]}" --trigger-http --max-instances=2 --memory=512MB --cpu=1 --concurrency=40
 }
 
-# deployed: say how to open it.
-deployed() {
+say_deployed() {
   cat <<EOF
 
 $function is deployed. To open it:

@@ -18,19 +18,21 @@ set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." >/dev/null && pwd)
 # shellcheck source=deploy/config.sh
 source "$root/deploy/config.sh"
-# shellcheck source=deploy/lib.sh
-source "$root/deploy/lib.sh"
+# shellcheck source=deploy/lib/script.sh
+source "$root/deploy/lib/script.sh"
+# shellcheck source=deploy/lib/python.sh
+source "$root/deploy/lib/python.sh"
 
 main() {
   local argument
   for argument in "$@"; do
     case $argument in
-      --help | -h) lib::usage && exit ;;
+      --help | -h) script::usage && exit ;;
       --once | --sample) ;;
-      *) lib::bad_usage "expected --sample, --once or nothing, found $argument" ;;
+      *) script::bad_usage "expected --sample, --once or nothing, found $argument" ;;
     esac
   done
-  lib::python_environments "$root"
+  python::environments "$root"
   exec "$root/.venv/bin/python" "$root/deploy/local/system.py" "$@"
 }
 

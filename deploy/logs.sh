@@ -1,36 +1,38 @@
 #!/usr/bin/env bash
 #
-# Show what an environment's function, the inventory, or a reconciliation has logged, the newest last.
+# Print what deployed functions have logged, the newest line last.
 #
-# Usage: deploy/logs.sh [--dry-run] [--errors] NAME
+# Usage: deploy/logs.sh [--dry-run] [--errors] NAME...
 #
 #   NAME        dev, staging, prod, inventory, reconcile-dev, reconcile-staging or reconcile-prod
-#   --errors    errors only: failed and invalid events, questions without an answer
+#   --errors    only errors: failed and invalid events, questions without an answer
 #   --dry-run   print the command, ready to paste, and run nothing
 #   --help      print this
 #
-# Settings: deploy/config.sh. FRESHNESS is how far back, 1d by default; LIMIT how many lines, 100.
+# Settings: deploy/config.sh. FRESHNESS is how far back to look, 1d by default; LIMIT how many lines
+# to print, 100 by default.
 
 set -euo pipefail
 
-# shellcheck source=deploy/cloud.sh
-source "$(dirname "${BASH_SOURCE[0]}")/cloud.sh"
+# shellcheck source=deploy/lib.sh
+source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 main() {
-  local argument name='' severity=DEFAULT
+  local argument severity=DEFAULT names=()
   for argument in "$@"; do
     case $argument in
-      --help | -h) lib::usage && exit ;;
+      --help | -h) script::usage && exit ;;
       --dry-run) dry_run=yes ;;
       --errors) severity=ERROR ;;
-      dev | staging | prod | inventory) name=$name$argument ;;
-      reconcile-dev | reconcile-staging | reconcile-prod) name=$name$argument ;;
-      *) lib::bad_usage "expected dev, staging, prod, inventory or reconcile-<environment>, found $argument" ;;
+      *)
+        function::is_name "$argument" || script::bad_usage "expected $NAMES, found $argument"
+        names+=("$argument")
+        ;;
     esac
   done
-  cloud::one_function "$name"
-  cloud::require gcloud
-  cloud::logs "$severity" "${FRESHNESS:-1d}" "${LIMIT:-100}"
+  ((${#names[@]})) || script::bad_usage "expected $NAMES, found nothing"
+  tool::require gcloud
+  function::logs "$severity" "${FRESHNESS:-1d}" "${LIMIT:-100}" "${names[@]}"
 }
 
 main "$@"

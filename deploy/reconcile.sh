@@ -1,21 +1,21 @@
 #!/usr/bin/env bash
 #
-# Deploy the reconciliation of one environment: a function that compares the bucket with the registry,
-# registers what was missed, and records what has vanished; and a job that calls it. Again after every
-# change of the code or of a setting.
+# Deploy the reconciliation of environments: for each a function that compares the bucket with the
+# registry, registers what was missed, and records what is gone; and a job that calls it. Run it again
+# after a change of the code or of a setting.
 #
-# Usage: deploy/reconcile.sh [--dry-run] [--schedule CRON] dev|staging|prod
+# Usage: deploy/reconcile.sh [--dry-run] [--schedule CRON] dev|staging|prod...
 #
-#   --schedule CRON   when the job calls it, in UTC: "0 3 * * *" when left out, every night at three
+#   --schedule CRON   when the job calls it, in UTC; "0 3 * * *" by default: at three every night
 #   --dry-run         print every command that changes something, ready to paste, and run none
 #   --help            print this
 #
-# Settings: deploy/config.sh. deploy/setup.sh comes first.
+# Settings: deploy/config.sh. Run deploy/setup.sh first.
 
 set -euo pipefail
 
-# shellcheck source=deploy/cloud.sh
-source "$(dirname "${BASH_SOURCE[0]}")/cloud.sh"
+# shellcheck source=deploy/lib.sh
+source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 BUCKET_ROLE=roles/storage.legacyBucketReader # on the bucket: to list it; it reads no object
 INVOKER_ROLE=roles/run.invoker               # on the function, which the job calls as the same account
@@ -25,99 +25,87 @@ TIME_ZONE=Etc/UTC
 schedule="0 3 * * *"
 
 main() {
-  local name=''
+  local name environments=()
   while (($#)); do
     case $1 in
-      --help | -h) lib::usage && exit ;;
+      --help | -h) script::usage && exit ;;
       --dry-run) dry_run=yes ;;
       --schedule)
         schedule=${2-}
         check_schedule
         shift
         ;;
-      dev | staging | prod) name=$name$1 ;;
-      *) lib::bad_usage "expected dev, staging, prod, --schedule or --dry-run, found $1" ;;
+      dev | staging | prod) environments+=("$1") ;;
+      *) script::bad_usage "expected dev, staging, prod, --schedule or --dry-run, found $1" ;;
     esac
     shift
   done
-  cloud::one_environment "$name"
+  ((${#environments[@]})) || script::bad_usage "expected one or more of dev, staging, prod, found nothing"
 
-  cloud::require gcloud bq
-  cloud::reconciliation "$name"
-  [[ -n $dry_run ]] || check_setup
-  cloud::apis cloudscheduler
-  ! cloud::policy || policy=$found
-  cloud::find_deployer
-  cloud::reader "$RECONCILE_SERVICE_ACCOUNT" "Model registry, reconciliation"
-  cloud::bind_table "$REGISTRY_TABLE"
-  cloud::bind_table "${REGISTRY_TABLE%.*}.vanished"
-  bind_bucket
-  deploy
-  cloud::bind_service "$member" "$INVOKER_ROLE"
-  job
-  [[ -n $dry_run ]] || deployed
+  tool::require gcloud bq
+  for name in "${environments[@]}"; do
+    function::use "reconcile-$name"
+    [[ -n $dry_run ]] || check_setup "run deploy/setup.sh $environment"
+  done
+  project::enable cloudscheduler
+  iam::find_deployer
+  iam::make_account "$RECONCILE_SERVICE_ACCOUNT" "Model registry, reconciliation"
+  iam::bind_on_project "$JOB_ROLE" "$member"
+  bigquery::grant "$root/deploy/bigquery/9-access-reconciliation.sql"
+  for name in "${environments[@]}"; do
+    function::use "reconcile-$name"
+    iam::bind "$BUCKET_ROLE" "$member" "storage buckets" "gs://$bucket"
+    deploy
+    function::bind "$INVOKER_ROLE" "$member"
+    make_job
+    [[ -n $dry_run ]] || say_deployed
+  done
 }
 
 check_schedule() {
   [[ $schedule =~ ^[^[:space:]]+(\ +[^[:space:]]+){4}$ ]] \
-    || lib::bad_usage "--schedule: expected five fields such as \"0 3 * * *\", found ${schedule:-nothing}"
+    || script::bad_usage "--schedule: expected five fields such as \"0 3 * * *\", found ${schedule:-nothing}"
 }
 
-# check_setup: fail unless all is there that setup.sh makes and the reconciliation needs.
 check_setup() {
-  local remedy="run deploy/setup.sh $environment"
-  cloud::find gcloud storage buckets describe "gs://$bucket" --format='value(name)' \
-    || lib::fail "expected the bucket gs://$bucket, found none: $remedy"
-  cloud::check_views "$remedy"
+  deployment::check_bucket "$1"
+  deployment::check_account "$(iam::email "$BUILD_SERVICE_ACCOUNT")" "$1"
+  bigquery::check "$1"
 }
 
-bind_bucket() {
-  cloud::find gcloud storage buckets get-iam-policy "gs://$bucket" --format=json || true
-  if ! cloud::binds "$found" "$BUCKET_ROLE" "$member"; then
-    cloud::say "$BUCKET_ROLE on $bucket for $member"
-    cloud::retry "$NOT_VISIBLE" "$member is not visible yet" \
-      gcloud storage buckets add-iam-policy-binding "gs://$bucket" \
-      --member="$member" --role="$BUCKET_ROLE" --condition=None --format=none
-  fi
-}
-
-# One at a time: two would settle the same differences.
+# One instance and one request at a time: two would correct the same differences.
 deploy() {
-  cloud::deploy_command reconcile "$DEADLINE" "BUCKET=$bucket"
-  cloud::retry "$NO_ACCOUNT" "$RECONCILE_SERVICE_ACCOUNT is not visible yet" \
+  deployment::command reconcile "$DEADLINE" "BUCKET=$bucket"
+  tool::retry "$NO_ACCOUNT" "$RECONCILE_SERVICE_ACCOUNT is not visible yet" \
     "${deployment[@]}" --trigger-http --max-instances=1 --concurrency=1 --memory=512MB --cpu=1
 }
 
-# The job that calls the function: made, or brought up to date. gcloud takes no URL that does not begin
-# like one, so it is the host that is looked up.
-job() {
-  local url wanted verb=create
-  local look=(
-    gcloud functions describe "$function" --gen2 --project="$GCP_PROJECT_ID" --region="$REGION"
-  )
+# Make or update the job that calls the function. gcloud refuses a URL without its scheme, even one
+# that is still to be looked up, so only the host is looked up.
+make_job() {
+  local url wanted verb=create host='value(serviceConfig.uri.basename())'
   if [[ -n $dry_run ]]; then
-    url="https://\$(${look[*]} --format='value(serviceConfig.uri.basename())')"
+    url="https://\$(gcloud functions describe $function --gen2 --project=$GCP_PROJECT_ID --region=$REGION --format='$host')"
   else
-    cloud::find "${look[@]}" --format='value(serviceConfig.uri.basename())' \
-      || lib::fail "expected the function $function, found none: run deploy/reconcile.sh $environment"
+    function::find "$host" \
+      || script::fail "expected the function $function, found none: run deploy/reconcile.sh $environment"
     url=https://$found
   fi
   wanted=$(printf '%s\t' "$schedule" "$TIME_ZONE" "$service_account" "$url")$url
-  if cloud::find gcloud scheduler jobs describe "$function" --location="$REGION" \
+  if tool::find gcloud scheduler jobs describe "$function" --location="$REGION" \
     --project="$GCP_PROJECT_ID" \
     --format='value(schedule,timeZone,httpTarget.oidcToken.serviceAccountEmail,httpTarget.oidcToken.audience,httpTarget.uri)'; then
-    [[ ${found%/} != "$wanted" ]] || return 0 # Cloud Scheduler ends the URL of a host with a slash
+    [[ ${found%/} != "$wanted" ]] || return 0 # Cloud Scheduler adds a slash to the URL of a host
     verb=update
   fi
-  cloud::say "job $function"
-  cloud::run gcloud scheduler jobs "$verb" http "$function" --location="$REGION" \
+  tool::say "job $function"
+  tool::run gcloud scheduler jobs "$verb" http "$function" --location="$REGION" \
     --project="$GCP_PROJECT_ID" --schedule="$schedule" --time-zone="$TIME_ZONE" --uri="$url" \
     --http-method=POST --oidc-service-account-email="$service_account" --oidc-token-audience="$url" \
     --attempt-deadline="$DEADLINE" --max-retry-attempts=3 --format=none
 }
 
-# deployed: say how to run it.
-deployed() {
+say_deployed() {
   cat <<EOF
 
 $function is deployed, and runs at $schedule, $TIME_ZONE. To run it at once, and to see what it did:

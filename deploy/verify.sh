@@ -1,55 +1,59 @@
 #!/usr/bin/env bash
 #
-# See whether uploads are registered: upload a tiny artifact to a deployed environment, wait for its
-# row, remove the artifact. Exit 0 only if the row came; else say which link is broken.
+# Check that uploads are registered: upload a tiny artifact to deployed environments, wait for its row,
+# and remove the artifact. Exit 0 only if the row came; otherwise say which link is broken.
 #
-# Usage: deploy/verify.sh [--dry-run] dev|staging|prod
+# Usage: deploy/verify.sh [--dry-run] dev|staging|prod...
 #
 #   --dry-run   print every command that changes something, ready to paste, and run none
 #   --help      print this
 #
-# Settings: deploy/config.sh. VERIFY_SECONDS is how long to wait, 180 by default: a new trigger takes
-# up to two minutes to work.
+# Settings: deploy/config.sh. VERIFY_SECONDS is how long to wait for a row, 180 by default: a new
+# trigger takes up to two minutes to work.
 
 set -euo pipefail
 
-# shellcheck source=deploy/cloud.sh
-source "$(dirname "${BASH_SOURCE[0]}")/cloud.sh"
+# shellcheck source=deploy/lib.sh
+source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 artifact=registry-check/v0/$(date +%s)-$RANDOM
 uploaded=
 
 main() {
-  local argument name=''
+  local argument name environments=()
   for argument in "$@"; do
     case $argument in
-      --help | -h) lib::usage && exit ;;
+      --help | -h) script::usage && exit ;;
       --dry-run) dry_run=yes ;;
-      dev | staging | prod) name=$name$argument ;;
-      *) lib::bad_usage "expected dev, staging or prod, found $argument" ;;
+      dev | staging | prod) environments+=("$argument") ;;
+      *) script::bad_usage "expected dev, staging or prod, found $argument" ;;
     esac
   done
-  cloud::one_environment "$name"
+  ((${#environments[@]})) || script::bad_usage "expected one or more of dev, staging, prod, found nothing"
   [[ ${VERIFY_SECONDS:=180} =~ ^[0-9]+$ ]] \
-    || lib::fail "VERIFY_SECONDS: expected a number of seconds, found $VERIFY_SECONDS"
-  cloud::require gcloud bq
+    || script::fail "VERIFY_SECONDS: expected a number of seconds, found $VERIFY_SECONDS"
+  tool::require gcloud bq
 
   trap remove EXIT
-  cloud::run gcloud storage cp "$root/deploy/config.sh" "gs://$bucket/$artifact" --custom-metadata=uploader=verify \
-    || broken "bucket" "gs://$bucket takes no upload from you"
-  uploaded=yes
-  if [[ -z $dry_run ]] && ! wait_for_row; then
-    diagnose
-  fi
+  for name in "${environments[@]}"; do
+    function::use "$name"
+    tool::run gcloud storage cp "$root/deploy/config.sh" "gs://$bucket/$artifact" --custom-metadata=uploader=verify \
+      || broken "bucket" "gs://$bucket takes no upload from you"
+    uploaded=yes
+    if [[ -z $dry_run ]] && ! wait_for_row; then
+      diagnose
+    fi
+    remove
+  done
 }
 
-# wait_for_row: with a progress line; 1 if the row does not come.
+# wait_for_row: print how long it takes; return 1 if the row does not come in time.
 wait_for_row() {
   local sql
   sql="SELECT COUNT(*) FROM \`$GCP_PROJECT_ID.$REGISTRY_TABLE\` WHERE gcs_bucket = '$bucket' AND gcs_path = '$artifact'"
   SECONDS=0
   while ((SECONDS < VERIFY_SECONDS)); do
-    cloud::find "${bq[@]}" --format=csv query --use_legacy_sql=false "$sql" \
+    tool::find bigquery::query "$sql" \
       || broken "table" "$REGISTRY_TABLE is not there: run deploy/setup.sh $environment"
     if [[ $(tail -n 1 <<<"$found") != 0 ]]; then
       echo "gs://$bucket/$artifact was registered after $SECONDS s"
@@ -61,32 +65,32 @@ wait_for_row() {
   return 1
 }
 
-# remove: the artifact, in all its generations; its row stays, as the table is append-only.
+# remove: delete the artifact in all its generations. Its row stays: the table is append-only.
 remove() {
   if [[ -n $uploaded ]]; then
-    cloud::run gcloud storage rm "gs://$bucket/$artifact" --all-versions
+    uploaded=
+    tool::run gcloud storage rm "gs://$bucket/$artifact" --all-versions
   fi
 }
 
+# broken LINK REASON
 broken() {
-  lib::fail "the $1 is the broken link: $2"
+  script::fail "the $1 is the broken link: $2"
 }
 
-# diagnose: follow the chain, and stop at the first link that does not hold.
+# diagnose: follow the chain from the function back, and stop at the first broken link.
 diagnose() {
-  local state trigger retry
-  cloud::find gcloud functions describe "$function" --gen2 --project="$GCP_PROJECT_ID" \
-    --region="$REGION" --format='value(state,eventTrigger.trigger,eventTrigger.retryPolicy)' \
-    || broken "function" "$function is not there: run deploy/$environment.sh"
+  local state trigger retry remedy="run deploy/$environment.sh"
+  function::find 'value(state,eventTrigger.trigger,eventTrigger.retryPolicy)' \
+    || broken "function" "$function is not there: $remedy"
   read -r state trigger retry <<<"$found"
-  [[ $state == ACTIVE ]] || broken "function" "$function is $state: run deploy/$environment.sh"
-  [[ -n $trigger ]] || broken "trigger" "$function has none: run deploy/$environment.sh"
-  [[ $retry == RETRY_POLICY_RETRY ]] \
-    || broken "trigger" "it does not retry: run deploy/$environment.sh"
-  (cloud::check_setup) || broken "permissions" "see above"
-  cloud::find cloud::logs ERROR 1h 5
+  [[ $state == ACTIVE ]] || broken "function" "$function is $state: $remedy"
+  [[ -n $trigger ]] || broken "trigger" "$function has none: $remedy"
+  [[ $retry == RETRY_POLICY_RETRY ]] || broken "trigger" "it does not retry: $remedy"
+  (deployment::check) || broken "permissions" "see above"
+  tool::find function::logs ERROR 1h 5 "$environment"
   [[ -z $found ]] || broken "function" "its last errors: $found"
-  broken "trigger" "no event has come within $VERIFY_SECONDS s; a new one takes up to two minutes to work"
+  broken "trigger" "no event came within $VERIFY_SECONDS s; a new trigger takes up to two minutes to work"
 }
 
 main "$@"

@@ -29,7 +29,8 @@ ROOT = Path(__file__).resolve().parents[1]
 PROJECT = "soufianesys"
 PORTS = ["STORAGE_PORT", "BIGQUERY_PORT", "FUNCTION_PORT", "INVENTORY_PORT"]
 ANY_PORTS = dict.fromkeys(PORTS, "0")
-VIEWS = ["registrations", "artifacts", "model_versions", "promotions", "latest_models"]
+# The views, in the order in which they are made: each reads those before it.
+VIEWS = [path.stem[2:] for path in sorted((ROOT / "deploy/bigquery").glob("[4-8]-*.sql"))]
 
 collect_ignore = ["benchmarks/hosts"]  # changes the Python that imports it
 
@@ -55,6 +56,7 @@ if signal.getsignal(signal.SIGHUP) == signal.SIG_DFL:
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add what the tests of the browser and the soak read."""
     parser.addoption("--pictures", action="store_true", help="replace the README's pictures")
+    parser.addoption("--golden", action="store_true", help="rewrite tests/deploy/")
     parser.addoption("--seed", type=int, default=20260301, help="of the choices of the soak")
 
 
@@ -144,23 +146,22 @@ def client(bigquery_url: str) -> bigquery.Client:
 
 
 def apply_sql(client: bigquery.Client, name: str, *, dataset: str, table: str = "models") -> None:
-    """Run a file of deploy/bigquery/."""
-    sql = string.Template((ROOT / "deploy/bigquery" / name).read_text())
-    client.query_and_wait(sql.substitute(project=PROJECT, dataset=dataset, table=table))
+    """Run a file of deploy/bigquery/, named without its number."""
+    [path] = (ROOT / "deploy/bigquery").glob(f"?-{name}.sql")
+    sql = string.Template(path.read_text())
+    values = {"project": PROJECT, "dataset": dataset, "table": table, "location": "US"}
+    client.query_and_wait(sql.substitute(values))
 
 
 def make_registry(client: bigquery.Client, dataset: str, table: str = "models") -> None:
-    """Make the tables and the views, as setup does, in a dataset that is there."""
-    for name in ("models.sql", "vanished.sql"):
-        apply_sql(client, name, dataset=dataset, table=table)
-    for view in VIEWS:
-        apply_sql(client, f"views/{view}.sql", dataset=dataset, table=table)
+    """Make a dataset with the tables and the views, as setup.sh does."""
+    for path in sorted((ROOT / "deploy/bigquery").glob("[1-8]-*.sql")):
+        apply_sql(client, path.stem[2:], dataset=dataset, table=table)
 
 
 @pytest.fixture(scope="session")
 def registry(client: bigquery.Client) -> str:
     """The dataset `ml_registry` with its table and views; gives its name."""
-    client.create_dataset("ml_registry")
     make_registry(client, "ml_registry")
     return "ml_registry"
 
@@ -169,7 +170,6 @@ def registry(client: bigquery.Client) -> str:
 def dataset(client: bigquery.Client, request: pytest.FixtureRequest) -> Iterator[str]:
     """A dataset of the module's own, with an empty table and its views; gives its name."""
     name = request.module.__name__.rpartition(".")[2]
-    client.create_dataset(name)
     make_registry(client, name)
     yield name
     client.delete_dataset(name, delete_contents=True)

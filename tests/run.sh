@@ -12,14 +12,16 @@
 set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." >/dev/null && pwd)
-# shellcheck source=deploy/lib.sh
-source "$root/deploy/lib.sh"
+# shellcheck source=deploy/lib/script.sh
+source "$root/deploy/lib/script.sh"
+# shellcheck source=deploy/lib/python.sh
+source "$root/deploy/lib/python.sh"
 
 main() {
   case "${1-}" in
-    --help | -h) lib::usage && exit ;;
+    --help | -h) script::usage && exit ;;
   esac
-  lib::python_environments "$root"
+  python::environments "$root"
   PATH="$root/.venv/bin:$PATH"
   if (($#)); then
     exec pytest "$@"
@@ -28,7 +30,7 @@ main() {
   ruff check --quiet
   ruff format --quiet --check
   mypy
-  shellcheck --external-sources deploy/*.sh tests/*.sh tests/benchmarks/*.sh .ci/run
+  shellcheck --external-sources --check-sourced deploy/*.sh tests/*.sh tests/benchmarks/*.sh .ci/run
   # What takes minutes runs beside the others, which measure coverage.
   local deploy=(tests/test_deploy.py)
   local faults=(tests/test_benchmarks.py tests/test_fuzz.py tests/test_security.py tests/test_soak.py)

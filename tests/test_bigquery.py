@@ -37,8 +37,8 @@ def dataset(client: bigquery.Client, request: pytest.FixtureRequest) -> Iterator
 @pytest.fixture
 def insert(client: bigquery.Client, dataset: str) -> Insert:
     """Make the table and its view; give a function which adds a row to it."""
-    apply_sql(client, "models.sql", dataset=dataset)
-    apply_sql(client, "views/registrations.sql", dataset=dataset)
+    apply_sql(client, "models", dataset=dataset)
+    apply_sql(client, "registrations", dataset=dataset)
 
     def row(**columns: object) -> None:
         values = {
@@ -69,7 +69,7 @@ def test_the_table_is_as_the_contract_says_also_after_a_second_run(
     client: bigquery.Client, dataset: str
 ) -> None:
     for _ in range(2):
-        apply_sql(client, "models.sql", dataset=dataset)
+        apply_sql(client, "models", dataset=dataset)
 
     table = client.get_table(f"{dataset}.models")
     assert columns(client, f"{dataset}.models") == COLUMNS
@@ -93,8 +93,8 @@ def test_a_table_of_nine_columns_is_brought_up_to_date_with_its_rows(
         " ('m', 1, 'dev', 'b-dev', 'm/v1/f', 7, NULL, 'ada', TIMESTAMP '2026-03-01 12:00:00+00')"
     )
 
-    apply_sql(client, "models.sql", dataset=dataset)
-    apply_sql(client, "views/registrations.sql", dataset=dataset)
+    apply_sql(client, "models", dataset=dataset)
+    apply_sql(client, "registrations", dataset=dataset)
 
     assert columns(client, f"{dataset}.models") == COLUMNS
     [row] = client.query_and_wait(f"SELECT * FROM {dataset}.registrations")  # noqa: S608
@@ -102,8 +102,8 @@ def test_a_table_of_nine_columns_is_brought_up_to_date_with_its_rows(
 
 
 def test_the_table_may_have_another_name(client: bigquery.Client, dataset: str) -> None:
-    apply_sql(client, "models.sql", dataset=dataset, table="uploads")
-    apply_sql(client, "views/registrations.sql", dataset=dataset, table="uploads")
+    apply_sql(client, "models", dataset=dataset, table="uploads")
+    apply_sql(client, "registrations", dataset=dataset, table="uploads")
 
     assert columns(client, f"{dataset}.uploads") == COLUMNS
 

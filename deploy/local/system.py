@@ -49,8 +49,6 @@ DEFAULT_PORTS = {
     "INVENTORY_PORT": 8081,
 }
 ENVIRONMENTS = ["dev", "staging", "prod"]
-# Each is made of those before it.
-VIEWS = ["registrations", "artifacts", "model_versions", "promotions", "latest_models"]
 FIRST = "hello-registry/v1/model.pkl"
 START_SECONDS = 60
 ROW_SECONDS = 30
@@ -189,16 +187,11 @@ class System:
 
     def create_table(self) -> None:
         """Make the dataset, the tables and the views, as deploy/bigquery/ defines them."""
-        client = self.bigquery()
-        client.create_dataset(self.dataset, exists_ok=True)
-        folder = ROOT / "deploy/bigquery"
-        for name in ["models", "vanished", *(f"views/{view}" for view in VIEWS)]:
-            path = folder / f"{name}.sql"
-            client.query_and_wait(
-                string.Template(path.read_text()).substitute(
-                    project=self.project, dataset=self.dataset, table=self.table
-                )
+        for path in sorted((ROOT / "deploy/bigquery").glob("[1-8]-*.sql")):
+            sql = string.Template(path.read_text()).substitute(
+                project=self.project, dataset=self.dataset, table=self.table, location="US"
             )
+            self.bigquery().query_and_wait(sql)
 
     def bigquery(self) -> bigquery.Client:
         """Make a client."""

@@ -10,18 +10,20 @@
 set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." >/dev/null && pwd)
-# shellcheck source=deploy/lib.sh
-source "$root/deploy/lib.sh"
+# shellcheck source=deploy/lib/script.sh
+source "$root/deploy/lib/script.sh"
+# shellcheck source=deploy/lib/python.sh
+source "$root/deploy/lib/python.sh"
 
 main() {
   case "${1-}" in
     "" | function | sizes) ;;
-    --help | -h) lib::usage && exit ;;
-    *) lib::bad_usage "expected function or sizes, found $1" ;;
+    --help | -h) script::usage && exit ;;
+    *) script::bad_usage "expected function or sizes, found $1" ;;
   esac
-  command -v openssl >/dev/null || lib::fail "expected openssl on the PATH, found none: apt-get install openssl"
-  lib::python_environments "$root"
-  lib::python_environment "$root/.local/venv/deployed" 3.12 "$root/requirements.txt"
+  command -v openssl >/dev/null || script::fail "expected openssl on the PATH, found none: apt-get install openssl"
+  python::environments "$root"
+  python::environment "$root/.local/venv/deployed" 3.12 "$root/requirements.txt"
   exec .venv/bin/python -m "tests.benchmarks${1:+.$1}" "${@:2}"
 }
 

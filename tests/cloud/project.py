@@ -1,0 +1,97 @@
+"""The state of a project, what was done to it, and what is to go wrong."""
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+type Json = dict[str, Any]
+
+ACCOUNT = "me@example.com"
+NUMBER = "123456789012"
+AGENTS = [
+    f"service-{NUMBER}@{agent}.iam.gserviceaccount.com"
+    for agent in ("gs-project-accounts", "gcp-sa-pubsub")
+]
+STORAGE_AGENT, PUBSUB_AGENT = (f"serviceAccount:{agent}" for agent in AGENTS)
+
+
+class Failed(Exception):
+    """The tool ends with an error, in its own words."""
+
+    def __init__(self, words: str, status: int = 1) -> None:
+        """`words` come after `ERROR: (gcloud.…) ` or `BigQuery error in … operation: `."""
+        super().__init__(words)
+        self.words, self.status = words, status
+
+
+class Unknown(Exception):
+    """The double does not know the command."""
+
+
+@dataclass(kw_only=True)
+class Fault:
+    """What goes wrong: with commands that contain some words, after some that go well."""
+
+    words: str
+    command: str = ""
+    times: int = 1
+    after: int = 0
+    changes: bool = False  # only with commands that would change something
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Command:
+    """A command that was run. `changed` is true if it did, or would have but failed."""
+
+    tool: str
+    words: Sequence[str]
+    changed: bool
+    status: int
+
+    def __str__(self) -> str:
+        """Return what a person would type."""
+        return " ".join([self.tool, *self.words])
+
+    @property
+    def flags(self) -> set[str]:
+        """All options, with their values."""
+        return {word for word in self.words if word.startswith("--")}
+
+
+def new_state(project: str) -> Json:
+    """Return the state of a project in which nobody has done anything yet."""
+    return {
+        "project": project,
+        "account": ACCOUNT,
+        "apis": [f"{api}.googleapis.com" for api in ("bigquery", "logging", "monitoring", "storage")],
+        "policies": {"projects": {"roles/owner": [f"user:{ACCOUNT}"]}},
+        **{
+            kind: {}
+            for kind in (
+                *("accounts", "alerts", "buckets", "datasets", "functions", "jobs", "metrics"),
+                *("subscriptions", "tables", "topics", "triggers"),
+            )
+        },
+        "objects": [],
+    }
+
+
+@dataclass(kw_only=True)
+class Project:
+    """A project."""
+
+    state: Json
+    faults: list[Fault] = field(default_factory=list)
+    row_after: int = 1  # the query at which an upload's row is there
+    lines: list[Json] = field(default_factory=list)  # what the functions have logged
+    commands: list[Command] = field(default_factory=list)
+    states: list[Json] = field(default_factory=list)  # after each change
+    unknown: list[str] = field(default_factory=list)
+    sleep: float = 0  # how long the tool sleep really sleeps
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def bindings(self, policy: str) -> set[tuple[str, str]]:
+        """Return who has which role."""
+        roles = self.state["policies"].get(policy, {})
+        return {(member, role) for role, members in roles.items() for member in members}

@@ -1,0 +1,163 @@
+"""Serves projects to the tools on a test's PATH, which are a few lines of bash."""
+
+import copy
+import os
+import shutil
+import socketserver
+import textwrap
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.cloud import accounts, bigquery, functions, kinds, monitoring, pubsub, scheduler, storage
+from tests.cloud.call import Call, parse
+from tests.cloud.faults import strike
+from tests.cloud.project import Command, Failed, Project, Unknown
+
+SERVICES = [accounts, bigquery, functions, kinds, monitoring, pubsub, scheduler, storage]
+
+# What is asked of this machine alone.
+LOCAL = ["auth list", "config get", "config list"]
+NOBODY = """\
+You do not currently have an active account selected.
+Please run:
+
+  $ gcloud auth login
+
+to obtain new credentials.
+
+If you have already logged in with a different account, run:
+
+  $ gcloud config set account ACCOUNT
+
+to select an already authenticated account to use."""
+
+# Sends its words, each ended by a zero byte, and prints what comes back.
+TOOL = """\
+#!{bash}
+LC_ALL=C
+exec 3<>"/dev/tcp/127.0.0.1/$CLOUD_PORT"
+printf '%s\\0' $(($# + 3)) "$CLOUD_PROJECT" "${{CLOUDSDK_CORE_DISABLE_PROMPTS-}}" {tool} "$@" >&3
+read -r -u 3 status out err
+((!out)) || {{ IFS= read -r -N "$out" -u 3 text && printf '%s' "$text"; }}
+((!err)) || {{ IFS= read -r -N "$err" -u 3 text && printf '%s' "$text" >&2; }}
+exit "$status"
+"""
+
+
+def tools(folder: Path, *names: str) -> Path:
+    """Write the tools into a folder; return it."""
+    for name in names:
+        tool = folder / name
+        tool.write_text(TOOL.format(bash=shutil.which("bash"), tool=name))
+        tool.chmod(0o755)
+    return folder
+
+
+class Server(socketserver.ThreadingTCPServer):
+    """Answers the tools. A project is served by the name under which it is in `projects`."""
+
+    daemon_threads = True
+    request_queue_size = 64
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.projects: dict[str, Project] = {}
+
+
+class Handler(socketserver.StreamRequestHandler):
+    """One run of a tool."""
+
+    server: Server
+
+    def handle(self) -> None:
+        """Read the words, run the command, and send what it prints."""
+
+        def read() -> str:
+            word = b""
+            while not word.endswith(b"\0"):
+                word += self.rfile.readline(1) or b"\0"
+            return word[:-1].decode(errors="surrogateescape")
+
+        key, silent, tool, *words = [read() for _ in range(int(read()))]
+        project = self.server.projects[key]
+        status, out, err = run(project, tool, words, may_ask=silent != "1")
+        printed = [text.encode(errors="surrogateescape") for text in (out, err)]
+        head = f"{status} {len(printed[0])} {len(printed[1])}\n".encode()
+        self.wfile.write(head + b"".join(printed))
+
+
+def run(
+    project: Project, tool: str, words: list[str], *, may_ask: bool
+) -> tuple[int, str, str]:
+    """Run a command; return its exit status and what it prints."""
+    if tool == "sleep":
+        project.commands.append(Command(tool=tool, words=words, changed=False, status=0))
+        time.sleep(project.sleep)
+        return 0, "", ""
+    with project.lock:
+        call = Call(project=project, state=copy.deepcopy(project.state), tool=tool, words=words)
+        status = carry_out(call, may_ask=may_ask)
+        changed = call.state != project.state
+        command = Command(tool=tool, words=words, changed=changed, status=status)
+        project.commands.append(command)
+        if changed and status == 0:
+            project.state = call.state
+            project.states.append(copy.deepcopy(call.state))
+    return status, call.out, call.err
+
+
+def carry_out(call: Call, *, may_ask: bool) -> int:
+    """Run a command on the call's own state; return its exit status."""
+    try:
+        carry_out_or_fail(call, may_ask=may_ask)
+    except Failed as failure:
+        return fail(call, failure)
+    except Unknown as unknown:
+        call.project.unknown.append(f"{call.tool} {' '.join(call.words)}: {unknown}")
+        call.say(f"the double does not know: {call.project.unknown[-1]}")
+        return 99
+    return 0
+
+
+def carry_out_or_fail(call: Call, *, may_ask: bool) -> None:
+    """Run a command, or raise what goes wrong with it."""
+    command, api = parse(call)
+    if may_ask and "--quiet" not in call.flags and "--headless" not in call.flags:
+        raise Unknown("may ask something, and wait")
+    if call.path not in LOCAL:
+        if not call.state["account"]:
+            raise Failed(NOBODY)
+        for project in (call.flag("--project"), call.flag("--project_id")):
+            call.need_project(project or call.state["project"])
+        if call.path.startswith("projects "):
+            call.need_project(call.arguments[0])
+        strike(call, command)
+        call.need_api(api)
+    command(call)
+
+
+def fail(call: Call, failure: Failed) -> int:
+    """Print an error as the tool does: bq on standard output, and wrapped."""
+    if call.tool == "gcloud":
+        call.out = ""
+        call.say(f"ERROR: (gcloud.{call.path.replace(' ', '.')}) {failure.words}")
+    else:
+        words = failure.words.removeprefix("INVALID_ARGUMENT: ")
+        call.out = textwrap.fill(f"BigQuery error in {call.path} operation: {words}", 80) + "\n"
+    return failure.status
+
+
+@contextmanager
+def serving() -> Iterator[Server]:
+    """Serve until the end of the block."""
+    with Server() as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        try:
+            yield server
+        finally:
+            server.shutdown()
+            thread.join()
