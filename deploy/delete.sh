@@ -19,7 +19,7 @@ set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 main() {
-  local argument name yes='' names=()
+  local argument name yes='' found_any='' names=()
   for argument in "$@"; do
     case $argument in
       --help | -h) script::usage && exit ;;
@@ -35,17 +35,20 @@ main() {
   tool::require gcloud
   for name in "${names[@]}"; do
     function::use "$name"
-    [[ -n $dry_run ]] || confirm "$yes"
+    if [[ -z $dry_run ]] && ! function::find 'value(name)'; then
+      echo "${0##*/}: expected the function $function in $GCP_PROJECT_ID, $REGION, found none" >&2
+      continue
+    fi
+    found_any=yes
+    [[ -n $dry_run$yes ]] || confirm
     delete "$name"
   done
+  [[ -n $found_any ]] || exit 1
 }
 
-# confirm YES: fail unless `function` is there and somebody agrees to delete it.
+# confirm: fail unless somebody agrees to delete `function`.
 confirm() {
   local answer=''
-  function::find 'value(name)' \
-    || script::fail "expected the function $function in $GCP_PROJECT_ID, $REGION, found none"
-  [[ -z $1 ]] || return 0
   [[ -t 0 ]] || script::bad_usage "expected somebody to ask, found no terminal: use --yes"
   read -rp "Delete the function $function of $GCP_PROJECT_ID? [y/N] " answer
   [[ $answer == [yY]* ]] || script::fail "$function was not deleted"

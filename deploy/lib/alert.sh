@@ -12,7 +12,7 @@ alert::make() {
     || true
   IFS='|' read -r _ name channels filter < <(awk -F '|' -v title="$title" '$1 == title' <<<"$found") || true
   if [[ -n $dry_run ]]; then
-    echo "sed 's|\${function}|$function|g; s|\${environment}|$environment|g; s|\${title}|$title|g; s|\${$placeholder}|'\"$value\"'|g' $(printf %q "$root/deploy/monitoring/$1.json") >$file"
+    echo "sed 's|\${function}|$function|g; s|\${environment}|$environment|g; s|\${title}|$title|g; s|\${$placeholder}|'\"$value\"'|g' $(tool::quote "$root/deploy/monitoring/$1.json") >$file"
   else
     file=$(mktemp)
     alert::json "$1" "title=$title" "$placeholder=$value" >"$file"

@@ -5,7 +5,7 @@ dry_run= # set by a script's --dry-run
 found=   # set by tool::find
 
 # Errors worth waiting out: an account that is not visible yet, a concurrent change of a policy.
-NOT_VISIBLE='does not exist|not.?found|unknown service account|invalid.*(account|member|user)|concurrent|conflict'
+NOT_VISIBLE='account .*(does not exist|not.?found)|unknown service account|invalid.*(account|member|user)|concurrent|conflict'
 NO_ACCOUNT='service account .*(not found|does not exist)' # how a deployment says it
 
 # tool::require TOOL…: before anything is changed, fail unless the tools and the project are there.
@@ -46,18 +46,25 @@ tool::run() {
   fi
   local word line=
   for word in "$@"; do
-    # shellcheck disable=SC2016 # these are patterns, not expansions
-    case $word in
-      *'$('* | *'$subscription'*) # to be looked up when somebody pastes it
-        word=${word//\\/\\\\}
-        word=${word//\"/\\\"}
-        line+="\"${word//\`/\\\`}\" "
-        ;;
-      '' | *[!A-Za-z0-9_./:=@%+,-]*) line+="'${word//\'/\'\\\'\'}' " ;;
-      *) line+="$word " ;;
-    esac
+    line+="$(tool::quote "$word") "
   done
   echo "${line% }"
+}
+
+# tool::quote WORD: print a word as a shell reads it back. What is still to be looked up, $(…) or
+# $subscription, is left to the shell into which it is pasted.
+tool::quote() {
+  local word=$1
+  # shellcheck disable=SC2016 # these are patterns, not expansions
+  case $word in
+    *'$('* | *'$subscription'*)
+      word=${word//\\/\\\\}
+      word=${word//\"/\\\"}
+      echo "\"${word//\`/\\\`}\""
+      ;;
+    '' | *[!A-Za-z0-9_./:=@%+,-]*) echo "'${word//\'/\'\\\'\'}'" ;;
+    *) echo "$word" ;;
+  esac
 }
 
 # tool::find COMMAND…: run a command that only looks, and set `found` to what it prints. Returns 1 if

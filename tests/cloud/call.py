@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from tests.cloud.project import ACCOUNT, AGENTS, Failed, Json, Project, Unknown
@@ -22,11 +23,13 @@ class Call:
     state: Json
     tool: str
     words: list[str]
+    folder: Path  # in which the tool runs
     path: str = ""
     flags: dict[str, list[str]] = field(default_factory=dict)
     arguments: list[str] = field(default_factory=list)
     out: str = ""
     err: str = ""
+    struck: bool = False  # by a fault, when it would have changed something
 
     def flag(self, name: str, default: str = "") -> str:
         """Return an option's value; if it is given several times, the last."""

@@ -58,6 +58,7 @@ def strike(call: Call, command: Run) -> None:
         fault.times -= 1
         if not fault.times:
             call.project.faults.remove(fault)
+        call.struck = would_change(call, command)
         raise Failed(words_of(call, fault.words))
 
 

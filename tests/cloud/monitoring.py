@@ -2,7 +2,6 @@
 
 import json
 import re
-from pathlib import Path
 
 from tests.cloud.call import WHO, Call, command, show
 from tests.cloud.project import Failed, Json
@@ -38,7 +37,7 @@ def _(call: Call) -> None:
 
 def policy(call: Call) -> Json:
     """Read the policy that a file holds."""
-    read: Json = json.loads(Path(call.flag("--policy-from-file")).read_text())
+    read: Json = json.loads((call.folder / call.flag("--policy-from-file")).read_text())
     return read
 
 

@@ -39,7 +39,7 @@ TOOL = """\
 #!{bash}
 LC_ALL=C
 exec 3<>"/dev/tcp/127.0.0.1/$CLOUD_PORT"
-printf '%s\\0' $(($# + 3)) "$CLOUD_PROJECT" "${{CLOUDSDK_CORE_DISABLE_PROMPTS-}}" {tool} "$@" >&3
+printf '%s\\0' $(($# + 4)) "$CLOUD_PROJECT" "$PWD" "${{CLOUDSDK_CORE_DISABLE_PROMPTS-}}" {tool} "$@" >&3
 read -r -u 3 status out err
 ((!out)) || {{ IFS= read -r -N "$out" -u 3 text && printf '%s' "$text"; }}
 ((!err)) || {{ IFS= read -r -N "$err" -u 3 text && printf '%s' "$text" >&2; }}
@@ -81,16 +81,16 @@ class Handler(socketserver.StreamRequestHandler):
                 word += self.rfile.readline(1) or b"\0"
             return word[:-1].decode(errors="surrogateescape")
 
-        key, silent, tool, *words = [read() for _ in range(int(read()))]
+        key, folder, silent, tool, *words = [read() for _ in range(int(read()))]
         project = self.server.projects[key]
-        status, out, err = run(project, tool, words, may_ask=silent != "1")
+        status, out, err = run(project, tool, words, Path(folder), may_ask=silent != "1")
         printed = [text.encode(errors="surrogateescape") for text in (out, err)]
         head = f"{status} {len(printed[0])} {len(printed[1])}\n".encode()
         self.wfile.write(head + b"".join(printed))
 
 
 def run(
-    project: Project, tool: str, words: list[str], *, may_ask: bool
+    project: Project, tool: str, words: list[str], folder: Path, *, may_ask: bool
 ) -> tuple[int, str, str]:
     """Run a command; return its exit status and what it prints."""
     if tool == "sleep":
@@ -98,9 +98,10 @@ def run(
         time.sleep(project.sleep)
         return 0, "", ""
     with project.lock:
-        call = Call(project=project, state=copy.deepcopy(project.state), tool=tool, words=words)
+        state = copy.deepcopy(project.state)
+        call = Call(project=project, state=state, tool=tool, words=words, folder=folder)
         status = carry_out(call, may_ask=may_ask)
-        changed = call.state != project.state
+        changed = call.struck or call.state != project.state
         command = Command(tool=tool, words=words, changed=changed, status=status)
         project.commands.append(command)
         if changed and status == 0:

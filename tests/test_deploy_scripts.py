@@ -1,0 +1,484 @@
+"""What each deploy script does that the others do not."""
+
+import copy
+import json
+import os
+import pty
+import re
+import signal
+
+import pytest
+
+from tests.cloud.project import PUBSUB_AGENT, STORAGE_AGENT, Json
+from tests.cloud.scripts import Cloud, Ended
+from tests.conftest import VIEWS, wait_until
+from tests.test_deploy import (
+    ACME,
+    CHANNEL,
+    ENVIRONMENTS,
+    VIEWER,
+    basics,
+    cloud,
+    deployed,
+    google,
+    one_line,
+    reached,
+    ready,
+    source,
+)
+
+__all__ = ["basics", "cloud", "deployed", "google", "reached", "ready", "source"]  # the fixtures
+
+DOMAIN = "soufianesys.iam.gserviceaccount.com"
+ACCOUNTS = {name: f"serviceAccount:model-registry-sa-{name}@{DOMAIN}" for name in ENVIRONMENTS}
+BUILDER = f"serviceAccount:model-registry-build@{DOMAIN}"
+READER = f"serviceAccount:model-registry-inventory@{DOMAIN}"
+RECONCILER = f"serviceAccount:model-registry-reconcile@{DOMAIN}"
+DEPLOYER = ("user:me@example.com", "roles/iam.serviceAccountUser")
+
+
+def fails(cloud: Cloud, call: str, *messages: str) -> Ended:
+    """Run a script that has to end with one line before it changes anything."""
+    ended = cloud.run(*call.split())
+    assert (ended.status, ended.changes) == (1, [])
+    assert one_line(ended.err), ended.err
+    for message in messages:
+        assert message in ended.err
+    return ended
+
+
+# --- setup.sh -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("named", [[], ["staging"], ["prod", "dev"]])
+def test_setup_makes_what_the_environments_need_and_grants_the_least(
+    cloud: Cloud, named: list[str]
+) -> None:
+    environments = named or ENVIRONMENTS
+
+    cloud.do("setup", *named)
+
+    state, project = cloud.state, cloud.project
+    assert state["buckets"] == {
+        f"gs://ml-models-{name}": {
+            "location": "US-CENTRAL1",
+            "uniform_bucket_level_access": True,
+            "public_access_prevention": True,
+            "versioning_enabled": True,
+        }
+        for name in environments
+    }
+    assert {*state["tables"]} == {f"ml_registry.{name}" for name in ["models", "vanished", *VIEWS]}
+    members = {ACCOUNTS[name] for name in environments}
+    assert {f"serviceAccount:{email}" for email in state["accounts"]} == {*members, BUILDER}
+    assert project.bindings("projects") == {
+        ("user:me@example.com", "roles/owner"),
+        (STORAGE_AGENT, "roles/pubsub.publisher"),
+        *((BUILDER, f"roles/{r}") for r in ("artifactregistry.writer", "logging.logWriter")),
+        (BUILDER, "roles/storage.objectViewer"),
+        *((member, "roles/eventarc.eventReceiver") for member in members),
+        *((member, "roles/run.invoker") for member in members),
+    }
+    assert project.bindings("bigquery/ml_registry") == {
+        (member, "roles/bigquery.metadataViewer") for member in members
+    }
+    assert project.bindings("bigquery/ml_registry.models") == {
+        (member, "roles/bigquery.dataEditor") for member in members
+    }
+    for email in state["accounts"]:
+        assert project.bindings(f"iam service-accounts/{email}") == {DEPLOYER}
+
+
+def test_setup_for_one_more_environment_leaves_the_others_alone(ready: Cloud) -> None:
+    changes = "\n".join(ready.do("setup", "prod").changes)
+
+    assert "gs://ml-models-prod" in changes
+    assert not re.search(r"-dev\b|services enable|CREATE|delete|remove|set-iam-policy|--force", changes)
+
+
+def test_a_bucket_elsewhere_stays_there_and_so_does_its_trigger(cloud: Cloud) -> None:
+    there = {"location": "EU", "versioning_enabled": True}
+    cloud.state["buckets"] = {"gs://ml-models-dev": there}
+
+    cloud.do("setup", "dev")
+    deploy = cloud.do("dev").of("gcloud functions deploy")
+
+    assert cloud.state["buckets"] == {"gs://ml-models-dev": there}
+    assert {"--trigger-location=eu", "--region=us-central1"} <= deploy.flags
+
+
+def test_a_dataset_elsewhere_stays_there_and_its_access_is_looked_up_there(ready: Cloud) -> None:
+    ready.state["datasets"]["ml_registry"]["location"] = "EU"
+
+    assert ready.do("setup", "dev").changes == []
+    ready.do("dev")
+
+
+def test_a_bucket_without_versioning_gets_it(ready: Cloud) -> None:
+    del ready.state["buckets"]["gs://ml-models-dev"]["versioning_enabled"]
+
+    [change] = ready.do("setup", "dev").changes
+
+    assert change == "gcloud storage buckets update gs://ml-models-dev --versioning"
+
+
+def test_a_project_of_a_domain_has_its_accounts_elsewhere(cloud: Cloud) -> None:
+    cloud.environ |= ACME
+    cloud.state["project"] = "example.com:acme"
+
+    cloud.do("setup", "dev")
+    cloud.do("dev")
+
+    assert "acme-sa-dev@acme.example.com.iam.gserviceaccount.com" in cloud.state["accounts"]
+    assert cloud.do("setup", "dev").changes == []
+
+
+# --- What setup.sh has not left -------------------------------------------------------------------
+
+
+def take(state: Json, what: str) -> None:
+    """Take away something of a project, named `<kind>` or `<kind>:<name>`."""
+    kind, _, name = what.partition(":")
+    before = copy.deepcopy(state)
+    if kind == "role":
+        for roles in state["policies"].values():
+            roles.pop(f"roles/{name}", None)
+    elif name:
+        del state[kind][name]
+    else:
+        state[kind].clear()
+    assert state != before
+
+
+EVERYWHERE = [
+    "datasets ml_registry",
+    f"accounts:model-registry-build@{DOMAIN} service account model-registry-build@{DOMAIN}",
+    *(f"tables:ml_registry.{name} ml_registry.{name}" for name in ["models", "vanished", *VIEWS]),
+]
+
+
+@pytest.mark.parametrize(
+    ("call", "missing"),
+    [
+        *(("dev", missing) for missing in EVERYWHERE),
+        *(("inventory", missing) for missing in EVERYWHERE),
+        *(("reconcile dev", missing) for missing in [*EVERYWHERE, "buckets gs://ml-models-dev"]),
+        ("dev", "buckets gs://ml-models-dev"),
+        ("dev", f"accounts:model-registry-sa-dev@{DOMAIN} account model-registry-sa-dev@{DOMAIN}"),
+        ("dev", "role:eventarc.eventReceiver roles/eventarc.eventReceiver"),
+        ("dev", "role:run.invoker roles/run.invoker"),
+        ("dev", "role:pubsub.publisher roles/pubsub.publisher"),
+        ("dev", "role:bigquery.dataEditor roles/bigquery.dataEditor"),
+        ("dev", "role:bigquery.metadataViewer roles/bigquery.metadataViewer"),
+    ],
+)
+def test_what_setup_has_not_left_is_named_before_anything_is_changed(
+    ready: Cloud, reached: dict[str, list[Json]], call: str, missing: str
+) -> None:
+    what, _, name = missing.partition(" ")
+    take(ready.state, what)
+
+    fails(ready, call, name, "run deploy/setup.sh")
+
+    ready.do("setup", "dev")
+    assert ready.state == reached["dev"][0]
+
+
+def test_a_role_of_another_account_does_not_count(ready: Cloud) -> None:
+    """Also not if its name begins with the same letters."""
+    other = json.loads(json.dumps(ready.state["policies"]).replace("sa-dev@", "sa-dev2@"))
+    ready.state["policies"] = other
+
+    fails(ready, "dev", "run deploy/setup.sh dev")
+
+
+@pytest.mark.parametrize("words", ["denied", "unavailable"])
+def test_a_deployment_that_fails_for_another_reason_is_not_repeated(
+    ready: Cloud, words: str
+) -> None:
+    ready.fault(words, "functions deploy")
+
+    ended = ready.run("dev")
+
+    assert (ended.status, ended.sleeps, len(ended.changes)) == (1, [], 1)
+    assert re.search("PERMISSION_DENIED|UNAVAILABLE", ended.err)
+
+
+@pytest.mark.parametrize(
+    ("call", "lines"),
+    [
+        ("dev", r"gcloud storage cp \S+ gs://ml-models-dev/\S+/v1/.*|bq query .*|deploy/logs\.sh dev"),
+        ("inventory", "gcloud run services proxy model-registry-inventory .*"),
+        ("reconcile dev", r"gcloud scheduler jobs run \S+-reconcile-dev .*|deploy/logs\.sh reconcile-dev"),
+    ],
+)
+def test_a_deployment_says_how_to_see_it_work(ready: Cloud, call: str, lines: str) -> None:
+    out = ready.do(*call.split()).out
+
+    for line in lines.split("|"):
+        assert re.search(f"^{line}$", out, re.MULTILINE)
+
+
+# --- inventory.sh and reconcile.sh ----------------------------------------------------------------
+
+
+def test_the_page_may_read_the_dataset_and_its_viewers_may_open_it(deployed: Cloud) -> None:
+    bindings = deployed.project.bindings
+
+    assert (READER, "roles/bigquery.dataViewer") in bindings("bigquery/ml_registry")
+    assert {role for who, role in bindings("projects") if who == READER} == {"roles/bigquery.jobUser"}
+    assert bindings("run services/model-registry-inventory") == {
+        (VIEWER, "roles/run.invoker"),
+        (VIEWER, "roles/run.viewer"),
+    }
+
+
+def test_the_reconciliation_may_list_buckets_read_the_dataset_and_append(cloud: Cloud) -> None:
+    cloud.do("setup", "dev", "prod")
+    cloud.do("reconcile", "dev", "prod")
+
+    policies = cloud.state["policies"]
+    assert {p: sorted(r for r, who in policies[p].items() if RECONCILER in who) for p in policies} == {
+        **dict.fromkeys(policies, []),
+        "projects": ["roles/bigquery.jobUser"],
+        "bigquery/ml_registry": ["roles/bigquery.dataViewer"],
+        "bigquery/ml_registry.models": ["roles/bigquery.dataEditor"],
+        "bigquery/ml_registry.vanished": ["roles/bigquery.dataEditor"],
+        "storage buckets/gs://ml-models-dev": ["roles/storage.legacyBucketReader"],
+        "storage buckets/gs://ml-models-prod": ["roles/storage.legacyBucketReader"],
+        "run services/model-registry-reconcile-dev": ["roles/run.invoker"],
+        "run services/model-registry-reconcile-prod": ["roles/run.invoker"],
+    }
+    assert [*cloud.state["jobs"]] == ["model-registry-reconcile-dev", "model-registry-reconcile-prod"]
+
+
+@pytest.mark.parametrize("what", ["schedule", "URL", "account"])
+def test_a_job_that_is_different_is_updated(deployed: Cloud, what: str) -> None:
+    before = copy.deepcopy(deployed.state)
+    job = deployed.state["jobs"]["model-registry-reconcile-dev"]
+    {
+        "schedule": lambda: job.update(schedule="0 4 * * *"),
+        "URL": lambda: job["httpTarget"].update(uri="https://older.a.run.app/"),
+        "account": lambda: job["httpTarget"]["oidcToken"].update(serviceAccountEmail="another"),
+    }[what]()
+
+    [change] = deployed.do("reconcile", "dev").changes
+
+    assert change.startswith("gcloud scheduler jobs update http model-registry-reconcile-dev ")
+    assert deployed.state == before
+
+
+# --- monitoring.sh --------------------------------------------------------------------------------
+
+
+def test_monitoring_watches_failures_and_keeps_dead_letters(deployed: Cloud) -> None:
+    state, topic = deployed.state, "model-registry-dev-dead-letter"
+
+    [(metric, definition)] = state["metrics"].items()
+    assert 'service_name="model-registry-dev" jsonPayload.outcome=("failed" OR' in definition["filter"]
+    failures, undelivered = map(json.dumps, state["alerts"].values())
+    assert metric in failures
+    assert "deploy/logs.sh --errors dev" in failures
+    assert "${" not in failures + undelivered
+    [eventarc] = [name for name in state["subscriptions"] if name.startswith("eventarc")]
+    assert eventarc in undelivered
+    assert state["subscriptions"][eventarc]["deadLetterPolicy"]["deadLetterTopic"].endswith(topic)
+    assert state["subscriptions"][topic]["expirationPolicy"] == "never"
+    assert deployed.project.bindings(f"pubsub topics/{topic}") == {
+        (PUBSUB_AGENT, "roles/pubsub.publisher")
+    }
+    assert deployed.project.bindings(f"pubsub subscriptions/{eventarc}") == {
+        (PUBSUB_AGENT, "roles/pubsub.subscriber")
+    }
+
+
+def test_monitoring_adds_a_channel_and_keeps_the_others(deployed: Cloud) -> None:
+    """Also one whose name begins alike."""
+    deployed.do("monitoring", "dev")
+    deployed.do("monitoring", "dev", "--notify", f"{CHANNEL}0")
+
+    channels = [alert["notificationChannels"] for alert in deployed.state["alerts"].values()]
+    assert channels == [[CHANNEL, f"{CHANNEL}0"]] * 2
+
+
+def test_monitoring_follows_a_function_that_was_deployed_again(deployed: Cloud) -> None:
+    """Its trigger has another subscription."""
+    alerts = copy.deepcopy(deployed.state["alerts"])
+    text = json.dumps(deployed.state).replace("eventarc-us-model-registry-dev-sub-842", "eventarc-new")
+    deployed.project.state = {**json.loads(text), "alerts": alerts}
+    deployed.state["subscriptions"]["eventarc-new"] = {}
+
+    deployed.do("monitoring", "dev")
+
+    assert "eventarc-new" in json.dumps(deployed.state["alerts"])
+    assert "deadLetterPolicy" in deployed.state["subscriptions"]["eventarc-new"]
+    assert [alert["notificationChannels"] for alert in deployed.state["alerts"].values()] == [
+        [CHANNEL]
+    ] * 2
+
+
+def test_monitoring_of_a_function_whose_name_is_the_end_of_another_is_its_own(
+    deployed: Cloud,
+) -> None:
+    deployed.environ["FUNCTION_PREFIX"] = "registry"
+    deployed.do("dev")
+    deployed.do("monitoring", "dev")
+
+    assert len(deployed.state["alerts"]) == 4
+
+
+def test_monitoring_needs_the_function(ready: Cloud) -> None:
+    ended = ready.run("monitoring", "dev")
+
+    assert ended.status == 1
+    assert "expected the function model-registry-dev, found none: run deploy/dev.sh" in ended.err
+
+
+# --- verify.sh ------------------------------------------------------------------------------------
+
+
+def test_verify_waits_for_the_row_and_removes_what_it_uploaded(deployed: Cloud) -> None:
+    deployed.project.row_after = 3
+
+    ended = deployed.do("verify", "dev")
+
+    [url] = [word for word in ended.of("gcloud storage cp").words if word.startswith("gs://")]
+    assert re.fullmatch(r"gs://ml-models-dev/registry-check/v0/\S+", url)
+    assert "--all-versions" in ended.of(f"gcloud storage rm {url}").flags
+    assert re.search(r"was registered after \d+ s", ended.out)
+    assert len(re.findall("^waiting for ", ended.err, re.MULTILINE)) == 2
+    assert deployed.state["objects"] == []
+
+
+BROKEN = {
+    "buckets": "the bucket is the broken link: gs://ml-models-dev takes no upload",
+    "functions:model-registry-dev": "the function is the broken link: .* run deploy/dev.sh",
+    "state": "the function is the broken link: .* is FAILED: run deploy/dev.sh",
+    "trigger": "the trigger is the broken link: .* has none: run deploy/dev.sh",
+    "retry": "the trigger is the broken link: it does not retry: run deploy/dev.sh",
+    "role:run.invoker": "roles/run.invoker .*the permissions is the broken link",
+    "role:bigquery.dataEditor": "dataEditor.*the permissions is the broken link",
+    "errors": "the function is the broken link: its last errors: .*BigQuery said no",
+    "nothing": "the trigger is the broken link: no event came",
+    "tables": "the table is the broken link: .* run deploy/setup.sh dev",
+    "datasets": "the table is the broken link: .* run deploy/setup.sh dev",
+}
+
+
+@pytest.mark.parametrize("broken", BROKEN)
+def test_verify_says_which_link_is_broken_and_leaves_nothing(deployed: Cloud, broken: str) -> None:
+    deployed.project.row_after = -1
+    deployed.environ["VERIFY_SECONDS"] = "1"
+    function = deployed.state["functions"]["model-registry-dev"]
+    match broken:
+        case "state":
+            function["state"] = "FAILED"
+        case "trigger":
+            function["eventTrigger"] = {}
+        case "retry":
+            function["eventTrigger"]["retryPolicy"] = "RETRY_POLICY_DO_NOT_RETRY"
+        case "errors":
+            line = {"timestamp": "2026-03-01T12:00:00Z", "severity": "ERROR"}
+            deployed.project.lines = [{**line, "jsonPayload": {"message": "BigQuery said no"}}]
+        case "nothing":
+            pass
+        case _:
+            take(deployed.state, broken)
+
+    ended = deployed.run("verify", "dev")
+
+    assert ended.status == 1
+    assert re.search(BROKEN[broken], ended.err, re.DOTALL), ended.err
+    assert deployed.state["objects"] == []
+
+
+def test_verify_tells_a_denied_query_from_a_missing_table(deployed: Cloud) -> None:
+    deployed.fault("denied", "SELECT COUNT")
+
+    ended = deployed.run("verify", "dev")
+
+    assert ended.status == 1
+    assert "Access Denied" in ended.err
+    assert "is not there" not in ended.err
+    assert deployed.state["objects"] == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_verify_removes_what_it_uploaded_when_it_is_ended(
+    deployed: Cloud, number: signal.Signals
+) -> None:
+    project = deployed.project
+    project.row_after, project.sleep = -1, 30
+    with deployed.start("verify", "dev", start_new_session=True) as process:
+        wait_until(lambda: any(command.tool == "sleep" for command in project.commands))
+        os.killpg(process.pid, number)
+        _, err = process.communicate(timeout=20)
+
+    assert process.returncode != 0
+    assert project.state["objects"] == [], err
+
+
+# --- delete.sh and logs.sh ------------------------------------------------------------------------
+
+
+def test_delete_needs_a_yes_where_nobody_can_be_asked(deployed: Cloud) -> None:
+    ended = deployed.run("delete", "dev")
+
+    assert (ended.status, ended.changes) == (2, [])
+    assert "--yes" in ended.err
+
+
+@pytest.mark.parametrize(("answer", "left"), [("y", 0), ("n", 1), ("", 1)])
+def test_delete_asks_somebody_at_a_terminal(deployed: Cloud, answer: str, left: int) -> None:
+    ours, theirs = pty.openpty()
+    try:
+        os.write(ours, f"{answer}\n".encode())
+        ended = deployed.run("delete", "dev", stdin=theirs)
+    finally:
+        os.close(ours)
+        os.close(theirs)
+
+    assert ended.status == left
+    assert ("model-registry-dev" in deployed.state["functions"]) is bool(left)
+    assert "Delete the function model-registry-dev of soufianesys?" in ended.err
+
+
+def test_delete_removes_the_function_and_what_comes_with_it_and_nothing_else(
+    ready: Cloud, reached: dict[str, list[Json]]
+) -> None:
+    ready.do("dev")
+    ready.do("delete", "--yes", "dev")
+
+    assert ready.state == reached["dev"][0]
+    fails(ready, "delete dev --yes", "expected the function model-registry-dev")
+
+
+def test_delete_of_a_reconciliation_without_its_job_works(deployed: Cloud) -> None:
+    deployed.state["jobs"].clear()
+
+    [change] = deployed.do("delete", "reconcile-dev", "--yes").changes
+
+    assert change.startswith("gcloud functions delete model-registry-reconcile-dev ")
+
+
+def test_logs_are_readable_and_the_newest_comes_last(deployed: Cloud) -> None:
+    contents: list[Json] = [
+        {"severity": "ERROR", "jsonPayload": {"message": "it failed"}},
+        {"severity": "INFO", "textPayload": "it began"},
+        {"severity": "INFO", "jsonPayload": {"message": "registered"}},
+        {"severity": "INFO", "httpRequest": {"requestUrl": "https://inventory/"}},
+    ]
+    deployed.project.lines = [
+        {"timestamp": f"2026-03-01T12:0{minute}:30.123456Z", **content}
+        for minute, content in zip((1, 0, 2, 3), contents, strict=True)
+    ]
+
+    shown, errors = deployed.do("logs", "dev"), deployed.do("logs", "--errors", "dev")
+
+    assert [line.split("\t") for line in shown.out.splitlines()] == [
+        ["2026-03-01 12:00:30", "INFO", "it began"],
+        ["2026-03-01 12:01:30", "ERROR", "it failed"],
+        ["2026-03-01 12:02:30", "INFO", "registered"],
+        ["2026-03-01 12:03:30", "INFO", "https://inventory/"],
+    ]
+    assert errors.out == "2026-03-01 12:01:30\tERROR\tit failed\n"
