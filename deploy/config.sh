@@ -14,11 +14,11 @@ export REGISTRY_TABLE="${REGISTRY_TABLE:-ml_registry.models}"
 export FUNCTION_PREFIX="${FUNCTION_PREFIX:-model-registry}"
 # The identities are <prefix>-dev, <prefix>-staging and <prefix>-prod; an account's id has 30 letters at most.
 export SERVICE_ACCOUNT_PREFIX="${SERVICE_ACCOUNT_PREFIX:-model-registry-sa}"
-# The identity of the inventory; 30 letters at most, likewise.
+# The identity of the inventory; also at most 30 letters.
 export INVENTORY_SERVICE_ACCOUNT="${INVENTORY_SERVICE_ACCOUNT:-model-registry-inventory}"
-# The identity of the reconciliation, in all environments; 30 letters at most, likewise.
+# The identity of the reconciliation, in all environments; also at most 30 letters.
 export RECONCILE_SERVICE_ACCOUNT="${RECONCILE_SERVICE_ACCOUNT:-model-registry-reconcile}"
 # The identity that builds the functions.
 export BUILD_SERVICE_ACCOUNT="${BUILD_SERVICE_ACCOUNT:-model-registry-build}"
-# Who deploys, such as user:ada@example.com or serviceAccount:…; whoever runs setup.sh when it is empty.
+# Who deploys, such as user:ada@example.com or serviceAccount:…; if empty, the account that runs setup.sh.
 export DEPLOYER="${DEPLOYER:-}"

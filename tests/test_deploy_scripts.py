@@ -9,31 +9,12 @@ import signal
 
 import pytest
 
-from tests.cloud.project import PUBSUB_AGENT, STORAGE_AGENT, Json
-from tests.cloud.scripts import Cloud, Ended
-from tests.conftest import VIEWS, wait_until
-from tests.test_deploy import (
-    ACME,
-    CHANNEL,
-    ENVIRONMENTS,
-    VIEWER,
-    basics,
-    cloud,
-    deployed,
-    google,
-    one_line,
-    reached,
-    ready,
-    source,
-)
-
-__all__ = ["basics", "cloud", "deployed", "google", "reached", "ready", "source"]  # the fixtures
+from tests.cloud.project import Json
+from tests.conftest import CHANNEL, EACH, VIEWS, wait_until
+from tests.servers.scripts import Cloud, Ended
+from tests.test_deploy import ACME, ENVIRONMENTS, one_line
 
 DOMAIN = "soufianesys.iam.gserviceaccount.com"
-ACCOUNTS = {name: f"serviceAccount:model-registry-sa-{name}@{DOMAIN}" for name in ENVIRONMENTS}
-BUILDER = f"serviceAccount:model-registry-build@{DOMAIN}"
-READER = f"serviceAccount:model-registry-inventory@{DOMAIN}"
-RECONCILER = f"serviceAccount:model-registry-reconcile@{DOMAIN}"
 DEPLOYER = ("user:me@example.com", "roles/iam.serviceAccountUser")
 
 
@@ -47,53 +28,39 @@ def fails(cloud: Cloud, call: str, *messages: str) -> Ended:
     return ended
 
 
-# --- setup.sh -------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("named", [[], ["staging"], ["prod", "dev"]])
-def test_setup_makes_what_the_environments_need_and_grants_the_least(
-    cloud: Cloud, named: list[str]
+def test_the_function_may_append_to_one_table_and_little_else(
+    cloud: Cloud, reached: dict[str, list[Json]]
 ) -> None:
-    environments = named or ENVIRONMENTS
+    """Whatever scripts have run; and only the deployer may act as its account."""
+    cloud.project.state = copy.deepcopy(reached[EACH[-1]][0])
+    cloud.do("setup")
+    cloud.do("prod")
 
-    cloud.do("setup", *named)
-
-    state, project = cloud.state, cloud.project
-    assert state["buckets"] == {
-        f"gs://ml-models-{name}": {
-            "location": "US-CENTRAL1",
-            "uniform_bucket_level_access": True,
-            "public_access_prevention": True,
-            "versioning_enabled": True,
+    for name in ENVIRONMENTS:
+        email = f"model-registry-sa-{name}@{DOMAIN}"
+        granted = {
+            (policy, role)
+            for policy, roles in cloud.state["policies"].items()
+            for role, members in roles.items()
+            if f"serviceAccount:{email}" in members or "all" in str(members)
         }
-        for name in environments
-    }
-    assert {*state["tables"]} == {f"ml_registry.{name}" for name in ["models", "vanished", *VIEWS]}
-    members = {ACCOUNTS[name] for name in environments}
-    assert {f"serviceAccount:{email}" for email in state["accounts"]} == {*members, BUILDER}
-    assert project.bindings("projects") == {
-        ("user:me@example.com", "roles/owner"),
-        (STORAGE_AGENT, "roles/pubsub.publisher"),
-        *((BUILDER, f"roles/{r}") for r in ("artifactregistry.writer", "logging.logWriter")),
-        (BUILDER, "roles/storage.objectViewer"),
-        *((member, "roles/eventarc.eventReceiver") for member in members),
-        *((member, "roles/run.invoker") for member in members),
-    }
-    assert project.bindings("bigquery/ml_registry") == {
-        (member, "roles/bigquery.metadataViewer") for member in members
-    }
-    assert project.bindings("bigquery/ml_registry.models") == {
-        (member, "roles/bigquery.dataEditor") for member in members
-    }
-    for email in state["accounts"]:
-        assert project.bindings(f"iam service-accounts/{email}") == {DEPLOYER}
+        assert granted == {
+            ("projects/soufianesys", "roles/eventarc.eventReceiver"),
+            ("projects/soufianesys", "roles/run.invoker"),
+            ("bigquery/ml_registry", "roles/bigquery.metadataViewer"),
+            ("bigquery/ml_registry.models", "roles/bigquery.dataEditor"),
+        }
+        assert cloud.project.bindings(f"iam service-accounts/{email}") == {DEPLOYER}
+    assert not [command for command in cloud.project.commands if " keys " in str(command)]
 
 
 def test_setup_for_one_more_environment_leaves_the_others_alone(ready: Cloud) -> None:
     changes = "\n".join(ready.do("setup", "prod").changes)
 
     assert "gs://ml-models-prod" in changes
-    assert not re.search(r"-dev\b|services enable|CREATE|delete|remove|set-iam-policy|--force", changes)
+    assert not re.search(
+        r"-dev\b|services enable|CREATE|delete|remove|set-iam-policy|--force", changes
+    )
 
 
 def test_a_bucket_elsewhere_stays_there_and_so_does_its_trigger(cloud: Cloud) -> None:
@@ -112,14 +79,6 @@ def test_a_dataset_elsewhere_stays_there_and_its_access_is_looked_up_there(ready
 
     assert ready.do("setup", "dev").changes == []
     ready.do("dev")
-
-
-def test_a_bucket_without_versioning_gets_it(ready: Cloud) -> None:
-    del ready.state["buckets"]["gs://ml-models-dev"]["versioning_enabled"]
-
-    [change] = ready.do("setup", "dev").changes
-
-    assert change == "gcloud storage buckets update gs://ml-models-dev --versioning"
 
 
 def test_a_project_of_a_domain_has_its_accounts_elsewhere(cloud: Cloud) -> None:
@@ -172,7 +131,7 @@ EVERYWHERE = [
         ("dev", "role:bigquery.metadataViewer roles/bigquery.metadataViewer"),
     ],
 )
-def test_what_setup_has_not_left_is_named_before_anything_is_changed(
+def test_a_missing_part_of_the_setup_is_named_before_anything_is_changed(
     ready: Cloud, reached: dict[str, list[Json]], call: str, missing: str
 ) -> None:
     what, _, name = missing.partition(" ")
@@ -192,24 +151,27 @@ def test_a_role_of_another_account_does_not_count(ready: Cloud) -> None:
     fails(ready, "dev", "run deploy/setup.sh dev")
 
 
-@pytest.mark.parametrize("words", ["denied", "unavailable"])
-def test_a_deployment_that_fails_for_another_reason_is_not_repeated(
-    ready: Cloud, words: str
-) -> None:
-    ready.fault(words, "functions deploy")
+def test_a_deployment_that_fails_for_another_reason_is_not_repeated(ready: Cloud) -> None:
+    ready.fault("unavailable", "functions deploy")
 
     ended = ready.run("dev")
 
     assert (ended.status, ended.sleeps, len(ended.changes)) == (1, [], 1)
-    assert re.search("PERMISSION_DENIED|UNAVAILABLE", ended.err)
+    assert "UNAVAILABLE" in ended.err
 
 
 @pytest.mark.parametrize(
     ("call", "lines"),
     [
-        ("dev", r"gcloud storage cp \S+ gs://ml-models-dev/\S+/v1/.*|bq query .*|deploy/logs\.sh dev"),
+        (
+            "dev",
+            r"gcloud storage cp \S+ gs://ml-models-dev/\S+/v1/.*|bq query .*|deploy/logs\.sh dev",
+        ),
         ("inventory", "gcloud run services proxy model-registry-inventory .*"),
-        ("reconcile dev", r"gcloud scheduler jobs run \S+-reconcile-dev .*|deploy/logs\.sh reconcile-dev"),
+        (
+            "reconcile dev",
+            r"gcloud scheduler jobs run \S+-reconcile-dev .*|deploy/logs\.sh reconcile-dev",
+        ),
     ],
 )
 def test_a_deployment_says_how_to_see_it_work(ready: Cloud, call: str, lines: str) -> None:
@@ -217,39 +179,6 @@ def test_a_deployment_says_how_to_see_it_work(ready: Cloud, call: str, lines: st
 
     for line in lines.split("|"):
         assert re.search(f"^{line}$", out, re.MULTILINE)
-
-
-# --- inventory.sh and reconcile.sh ----------------------------------------------------------------
-
-
-def test_the_page_may_read_the_dataset_and_its_viewers_may_open_it(deployed: Cloud) -> None:
-    bindings = deployed.project.bindings
-
-    assert (READER, "roles/bigquery.dataViewer") in bindings("bigquery/ml_registry")
-    assert {role for who, role in bindings("projects") if who == READER} == {"roles/bigquery.jobUser"}
-    assert bindings("run services/model-registry-inventory") == {
-        (VIEWER, "roles/run.invoker"),
-        (VIEWER, "roles/run.viewer"),
-    }
-
-
-def test_the_reconciliation_may_list_buckets_read_the_dataset_and_append(cloud: Cloud) -> None:
-    cloud.do("setup", "dev", "prod")
-    cloud.do("reconcile", "dev", "prod")
-
-    policies = cloud.state["policies"]
-    assert {p: sorted(r for r, who in policies[p].items() if RECONCILER in who) for p in policies} == {
-        **dict.fromkeys(policies, []),
-        "projects": ["roles/bigquery.jobUser"],
-        "bigquery/ml_registry": ["roles/bigquery.dataViewer"],
-        "bigquery/ml_registry.models": ["roles/bigquery.dataEditor"],
-        "bigquery/ml_registry.vanished": ["roles/bigquery.dataEditor"],
-        "storage buckets/gs://ml-models-dev": ["roles/storage.legacyBucketReader"],
-        "storage buckets/gs://ml-models-prod": ["roles/storage.legacyBucketReader"],
-        "run services/model-registry-reconcile-dev": ["roles/run.invoker"],
-        "run services/model-registry-reconcile-prod": ["roles/run.invoker"],
-    }
-    assert [*cloud.state["jobs"]] == ["model-registry-reconcile-dev", "model-registry-reconcile-prod"]
 
 
 @pytest.mark.parametrize("what", ["schedule", "URL", "account"])
@@ -271,27 +200,6 @@ def test_a_job_that_is_different_is_updated(deployed: Cloud, what: str) -> None:
 # --- monitoring.sh --------------------------------------------------------------------------------
 
 
-def test_monitoring_watches_failures_and_keeps_dead_letters(deployed: Cloud) -> None:
-    state, topic = deployed.state, "model-registry-dev-dead-letter"
-
-    [(metric, definition)] = state["metrics"].items()
-    assert 'service_name="model-registry-dev" jsonPayload.outcome=("failed" OR' in definition["filter"]
-    failures, undelivered = map(json.dumps, state["alerts"].values())
-    assert metric in failures
-    assert "deploy/logs.sh --errors dev" in failures
-    assert "${" not in failures + undelivered
-    [eventarc] = [name for name in state["subscriptions"] if name.startswith("eventarc")]
-    assert eventarc in undelivered
-    assert state["subscriptions"][eventarc]["deadLetterPolicy"]["deadLetterTopic"].endswith(topic)
-    assert state["subscriptions"][topic]["expirationPolicy"] == "never"
-    assert deployed.project.bindings(f"pubsub topics/{topic}") == {
-        (PUBSUB_AGENT, "roles/pubsub.publisher")
-    }
-    assert deployed.project.bindings(f"pubsub subscriptions/{eventarc}") == {
-        (PUBSUB_AGENT, "roles/pubsub.subscriber")
-    }
-
-
 def test_monitoring_adds_a_channel_and_keeps_the_others(deployed: Cloud) -> None:
     """Also one whose name begins alike."""
     deployed.do("monitoring", "dev")
@@ -304,7 +212,9 @@ def test_monitoring_adds_a_channel_and_keeps_the_others(deployed: Cloud) -> None
 def test_monitoring_follows_a_function_that_was_deployed_again(deployed: Cloud) -> None:
     """Its trigger has another subscription."""
     alerts = copy.deepcopy(deployed.state["alerts"])
-    text = json.dumps(deployed.state).replace("eventarc-us-model-registry-dev-sub-842", "eventarc-new")
+    text = json.dumps(deployed.state).replace(
+        "eventarc-us-model-registry-dev-sub-842", "eventarc-new"
+    )
     deployed.project.state = {**json.loads(text), "alerts": alerts}
     deployed.state["subscriptions"]["eventarc-new"] = {}
 
@@ -332,9 +242,6 @@ def test_monitoring_needs_the_function(ready: Cloud) -> None:
 
     assert ended.status == 1
     assert "expected the function model-registry-dev, found none: run deploy/dev.sh" in ended.err
-
-
-# --- verify.sh ------------------------------------------------------------------------------------
 
 
 def test_verify_waits_for_the_row_and_removes_what_it_uploaded(deployed: Cloud) -> None:
@@ -392,7 +299,7 @@ def test_verify_says_which_link_is_broken_and_leaves_nothing(deployed: Cloud, br
     assert deployed.state["objects"] == []
 
 
-def test_verify_tells_a_denied_query_from_a_missing_table(deployed: Cloud) -> None:
+def test_verify_does_not_take_a_denied_query_for_a_missing_table(deployed: Cloud) -> None:
     deployed.fault("denied", "SELECT COUNT")
 
     ended = deployed.run("verify", "dev")
@@ -416,9 +323,6 @@ def test_verify_removes_what_it_uploaded_when_it_is_ended(
 
     assert process.returncode != 0
     assert project.state["objects"] == [], err
-
-
-# --- delete.sh and logs.sh ------------------------------------------------------------------------
 
 
 def test_delete_needs_a_yes_where_nobody_can_be_asked(deployed: Cloud) -> None:
@@ -451,14 +355,6 @@ def test_delete_removes_the_function_and_what_comes_with_it_and_nothing_else(
 
     assert ready.state == reached["dev"][0]
     fails(ready, "delete dev --yes", "expected the function model-registry-dev")
-
-
-def test_delete_of_a_reconciliation_without_its_job_works(deployed: Cloud) -> None:
-    deployed.state["jobs"].clear()
-
-    [change] = deployed.do("delete", "reconcile-dev", "--yes").changes
-
-    assert change.startswith("gcloud functions delete model-registry-reconcile-dev ")
 
 
 def test_logs_are_readable_and_the_newest_comes_last(deployed: Cloud) -> None:

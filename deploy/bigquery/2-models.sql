@@ -1,5 +1,4 @@
 -- The registry's table: one row for each registration, never changed, never deleted.
--- Can be run again at any time. ${project}, ${dataset} and ${table} are filled in by whoever runs it.
 
 CREATE TABLE IF NOT EXISTS `${project}.${dataset}.${table}` (
   model_name STRING NOT NULL OPTIONS (description = "First segment of the object's name"),
@@ -16,7 +15,7 @@ PARTITION BY DATE(registered_at)
 CLUSTER BY model_name, environment, model_version
 OPTIONS (description = "Uploads of model artifacts; append-only");
 
--- Lineage. Added to a table of the nine columns above, whatever made it, without touching a row.
+-- Lineage: also added to an older table of the nine columns above, without touching a row.
 
 ALTER TABLE `${project}.${dataset}.${table}`
   ADD COLUMN IF NOT EXISTS generation INT64 OPTIONS (description = "Which write of the object this is"),

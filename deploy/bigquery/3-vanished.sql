@@ -1,6 +1,5 @@
--- What reconciliation found to be gone from its bucket; append-only. A table beside the registry's, so
--- that rows which were written stay as they are, and a table of nine columns needs no change.
--- Can be run again at any time. ${project} and ${dataset} are filled in by whoever runs it.
+-- What a reconciliation found missing from its bucket; append-only. It is a table of its own, so the rows
+-- of the registry stay as they are, and an older table of nine columns needs no change.
 
 CREATE TABLE IF NOT EXISTS `${project}.${dataset}.vanished` (
   gcs_bucket STRING NOT NULL OPTIONS (description = "The bucket"),

@@ -1,10 +1,9 @@
--- Exactly one row for each generation of an object, the first that was written: an event that came
--- twice, more than a minute apart, is two rows in the table. Rows from before the column generation
--- are told apart by the time of their upload.
+-- Exactly one row for each generation of an object: the first that was written. An event that came twice,
+-- more than a minute apart, is two rows in the table. Rows that are older than the column generation are
+-- distinguished by the time of their upload.
 --
--- An object's name and bucket imply its model, version and environment. That these stand in the window
--- as well lets BigQuery apply a filter on them to the table, which is clustered by them, and not to
--- the view's result.
+-- An object's name and bucket imply its model, version and environment. They are in the window too, so that
+-- BigQuery applies a filter on them to the table, which is clustered by them, and not to the result.
 
 CREATE OR REPLACE VIEW `${project}.${dataset}.registrations`
 OPTIONS (description = "One row for each generation of an artifact")

@@ -1,10 +1,9 @@
--- One row for each artifact, as its newest registration describes it. Events come in any order, and
--- neither their order nor that of the generations says which write is the newest: the time of the
--- upload does. Where an old row lacks it, the time of the registration has to do.
+-- One row for each artifact, as its newest registration describes it. Events come in any order, and generations
+-- need not grow, so the newest write is the one with the latest upload time. An old row without an upload time
+-- counts by the time of its registration.
 --
--- gone_since is when reconciliation found that the artifact is no longer in its bucket; NULL as long as
--- it is. It is about that generation, or, where a row has none, about that upload: with a newer one the
--- artifact is there again.
+-- gone_since is when a reconciliation found the artifact missing from its bucket; NULL while it is there. It holds
+-- for one generation, or, if a row has none, for one upload: a newer one is there again.
 
 CREATE OR REPLACE VIEW `${project}.${dataset}.artifacts`
 OPTIONS (description = "One row for each artifact: its newest registration")
@@ -29,10 +28,11 @@ WITH
     SELECT
       gcs_bucket,
       gcs_path,
-      COALESCE(generation, -UNIX_MICROS(upload_timestamp), 0) AS gone_upload,
+      generation,
+      IF(generation IS NULL, upload_timestamp, NULL) AS upload,
       MIN(found_at) AS gone_since
     FROM `${project}.${dataset}.vanished`
-    GROUP BY gcs_bucket, gcs_path, gone_upload
+    GROUP BY gcs_bucket, gcs_path, generation, upload
   )
 SELECT
   newest.*,
@@ -41,4 +41,5 @@ FROM newest
 LEFT JOIN gone
   ON newest.gcs_bucket = gone.gcs_bucket
   AND newest.gcs_path = gone.gcs_path
-  AND COALESCE(newest.generation, -UNIX_MICROS(newest.upload_timestamp), 0) = gone.gone_upload;
+  AND newest.generation IS NOT DISTINCT FROM gone.generation
+  AND IF(newest.generation IS NULL, newest.upload_timestamp, NULL) IS NOT DISTINCT FROM gone.upload;

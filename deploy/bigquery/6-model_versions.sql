@@ -1,12 +1,12 @@
--- One row for each model version and environment: what is there now, and whether it is what is in the
--- environment before.
+-- One row for each model version and environment: what is there now, and whether it is the same as in the environment
+-- before.
 --
--- The fingerprint is a hash of each file's name below the version's folder, its size and its crc32c,
--- the checksum which Cloud Storage has of every object: a composite one has no md5_hash. It is NULL
--- where one of them is missing, as in rows from before the column crc32c.
+-- The fingerprint is a hash of each file's name below the version's folder, its size and its crc32c, which Cloud Storage
+-- has for every object: a composite object has no md5_hash. It is NULL if one of them is missing, as in rows that are
+-- older than the column crc32c.
 --
--- What has vanished from its bucket does not count. When all of a version has, since gone_since, it has
--- no files, and is compared by what it was: an environment that was tidied up makes nothing different.
+-- A file that is gone from its bucket does not count. When all of a version is gone, since gone_since, it has no files,
+-- and is compared as it was: so tidying up an environment makes nothing different.
 
 CREATE OR REPLACE VIEW `${project}.${dataset}.model_versions`
 OPTIONS (description = "One row for each model version and environment: what is there now")

@@ -1,6 +1,6 @@
--- One row for each model and environment: the highest version that is there, how many versions there are, and
--- how many of those in dev are higher. Versions need not follow each other: they are counted. The row of
--- dev comes after the others of its version, so that these do not count it as higher.
+-- One row for each model and environment: its highest version, how many versions there are, and how many higher ones dev
+-- has. Versions may have gaps, so they are counted. Dev's row comes after the others of its version, so that these do not
+-- count it as higher.
 
 CREATE OR REPLACE VIEW `${project}.${dataset}.latest_models`
 OPTIONS (description = "One row for each model and environment: its highest version")

@@ -2,8 +2,9 @@
 
 import re
 
-from tests.cloud.call import Call, command, show
-from tests.cloud.project import NUMBER, Failed, Unknown
+from tests.cloud.call import WHO, Call, command, show
+from tests.cloud.kinds import Kind
+from tests.cloud.project import NUMBER, Failed, Json
 
 
 @command("auth list", "--filter= --format=")
@@ -14,18 +15,16 @@ def _(call: Call) -> None:
         call.say("\nNo credentialed accounts.\n\nTo login, run:\n  $ gcloud auth login `ACCOUNT`\n")
 
 
-@command("config list", "--format=")
+@command("config list", "--format=")  # the real bq asks this
 def _(call: Call) -> None:
-    # The real bq asks this.
     core = {key: call.state[key] for key in ("account", "project")}
-    show(call, {"core": {**core, "universe_domain": "googleapis.com"}, "auth": {}})
+    auth = {"access_token_file": call.project.token_file}
+    show(call, {"core": {**core, "universe_domain": "googleapis.com"}, "auth": auth})
 
 
 @command("config get")
 def _(call: Call) -> None:
-    if call.arguments != ["account"]:
-        raise Unknown("the setting")
-    call.print(call.state["account"])
+    call.print(call.state[call.arguments[0]])
 
 
 @command("services list", "--enabled --project= --format=")
@@ -39,17 +38,22 @@ def _(call: Call) -> None:
     call.say(f'Operation "operations/acf.p2-{NUMBER}-1" finished successfully.')
 
 
-@command("iam service-accounts create", "--project= --display-name=", api="iam")
-def _(call: Call) -> None:
+def make_account(call: Call) -> Json:
     name, project = call.arguments[0], call.flag("--project")
     domain, _, simple = project.rpartition(":")
     email = f"{name}@{simple}{f'.{domain}' if domain else ''}.iam.gserviceaccount.com"
     if not re.fullmatch(r"[a-z][a-z0-9-]{4,28}[a-z0-9]", name):
         raise Failed(f"INVALID_ARGUMENT: Invalid service account id {name}")
-    if email in call.state["accounts"]:
-        raise Failed(
-            f"Resource in projects [{project}] is the subject of a conflict: Service account"
-            f" {name} already exists within project projects/{project}."
-        )
-    call.state["accounts"][email] = {"email": email, "displayName": call.flag("--display-name")}
-    call.say(f"Created service account [{name}].")
+    return {"key": email, "email": email, "displayName": call.flag("--display-name")}
+
+
+Kind(
+    group="iam service-accounts",
+    state="accounts",
+    api="iam",
+    missing=f"NOT_FOUND: Unknown service account. {WHO}",
+    policy=True,
+    condition=True,
+    make=make_account,
+    options="--display-name=",
+).register()

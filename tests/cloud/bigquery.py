@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Callable
 
 from tests.cloud.call import Call, command
 from tests.cloud.project import Failed, Unknown
@@ -33,37 +34,31 @@ def _(call: Call) -> None:
 
 
 def not_found(project: str, what: str) -> Failed:
-    """Return the error of a job that misses something."""
     job = f"{project}:bqjob_r3f338b52d000707c_000001a2069926c8_1"
     words = f"Error processing job '{job}': Not found: {what} was not found in location US"
     return Failed(words, 2)
 
 
 def need_dataset(call: Call, project: str, dataset: str) -> None:
-    """Fail unless there is a dataset."""
     call.need_project(project)
     if dataset not in call.state["datasets"]:
         raise not_found(project, f"Dataset {project}:{dataset}")
 
 
 def need_table(call: Call, project: str, table: str) -> None:
-    """Fail unless there is a table or view, named with its dataset."""
     need_dataset(call, project, table.partition(".")[0])
     if table not in call.state["tables"]:
         raise not_found(project, f"Table {project}:{table}")
 
 
 def create_schema(call: Call, project: str, dataset: str, options: str) -> None:
-    """CREATE SCHEMA IF NOT EXISTS."""
     call.need_project(project)
     location = re.findall(r'location = "(.*?)"', options)[0]
     call.state["datasets"].setdefault(dataset, {"id": f"{project}:{dataset}", "location": location})
 
 
-def define(call: Call, verb: str, project: str, dataset: str, name: str, rest: str) -> None:
-    """CREATE TABLE IF NOT EXISTS, ALTER TABLE … IF NOT EXISTS, CREATE OR REPLACE VIEW."""
-    need_dataset(call, project, dataset)
-    table = f"{dataset}.{name}"
+def define(call: Call, verb: str, project: str, table: str, rest: str) -> None:
+    need_dataset(call, project, table.partition(".")[0])
     if verb == "ALTER TABLE":
         need_table(call, project, table)
     if "VIEW" in verb:
@@ -76,15 +71,13 @@ def define(call: Call, verb: str, project: str, dataset: str, name: str, rest: s
     call.print(f"Replaced {project}.{table}\n")
 
 
-def grant(call: Call, role: str, kind: str, project: str, name: str, member: str) -> None:
-    """GRANT."""
+def grant(call: Call, role: str, project: str, name: str, member: str) -> None:
     name = name.replace("`", "")
-    (need_dataset if kind == "SCHEMA" else need_table)(call, project, name)
+    (need_table if "." in name else need_dataset)(call, project, name)
     call.bind(f"bigquery/{name}", member, role)
 
 
 def privileges(call: Call, project: str, region: str, schema: str | None, name: str) -> None:
-    """SELECT … FROM INFORMATION_SCHEMA.OBJECT_PRIVILEGES, of the datasets in a region."""
     call.need_project(project)
     call.print("privilege_type,grantee")
     dataset = call.state["datasets"].get(schema or name)
@@ -95,25 +88,24 @@ def privileges(call: Call, project: str, region: str, schema: str | None, name: 
 
 
 def tables(call: Call, project: str, dataset: str) -> None:
-    """SELECT table_name FROM INFORMATION_SCHEMA.TABLES."""
     need_dataset(call, project, dataset)
     names = [table.partition(".") for table in call.state["tables"]]
     call.out += "table_name\n" + "".join(f"{n}\n" for of, _, n in names if of == dataset)
 
 
 def count(call: Call, project: str, table: str) -> None:
-    """SELECT COUNT(*): the rows of one upload."""
     need_table(call, project, table)
     call.project.row_after -= 1
     call.print(f"f0_\n{int(call.project.row_after == 0)}")
 
 
-STATEMENTS = {
+STATEMENTS: dict[str, Callable[..., None]] = {
     rf"CREATE SCHEMA IF NOT EXISTS {NAME}\s(.*)": create_schema,
-    r"(CREATE TABLE IF NOT EXISTS|ALTER TABLE|CREATE OR REPLACE VIEW) `([^`]+)\.(\w+)\.([\w-]+)`(.*)": define,
-    r'GRANT `(.+)` ON (SCHEMA|TABLE) `([^`]+)`\.(\S+) TO "(.+)"$': grant,
+    r"(CREATE TABLE IF NOT EXISTS|ALTER TABLE|CREATE OR REPLACE VIEW)"
+    r" `([^`]+)\.(\w+\.[\w-]+)`(.*)": define,
+    r'GRANT `(.+)` ON (?:SCHEMA|TABLE) `([^`]+)`\.(\S+) TO "(.+)"$': grant,
     r"SELECT privilege_type, grantee FROM `([^`]+)`\.`region-([\w-]+)`\.INFORMATION_SCHEMA\."
     r"OBJECT_PRIVILEGES WHERE (?:object_schema = '(.+)' AND )?object_name = '(.+)'$": privileges,
-    rf"SELECT table_name FROM {NAME}\.INFORMATION_SCHEMA\.TABLES$": tables,
+    rf"SELECT table_name\sFROM {NAME}\.INFORMATION_SCHEMA\.TABLES$": tables,
     r"SELECT COUNT\(\*\) FROM `([^`]+)\.(\w+\.[\w-]+)` WHERE gcs_bucket = ": count,
 }

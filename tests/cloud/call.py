@@ -36,15 +36,12 @@ class Call:
         return self.flags.get(name, [default])[-1]
 
     def print(self, text: str) -> None:
-        """Print on standard output."""
         self.out += f"{text}\n"
 
     def say(self, text: str) -> None:
-        """Print on standard error."""
         self.err += f"{text}\n"
 
     def find(self, kind: str, missing: str) -> Json:
-        """Return the resource that the first argument names."""
         name = self.arguments[0] if kind == "buckets" else self.arguments[0].rpartition("/")[2]
         if name not in self.state[kind]:
             raise Failed(missing.format(name=name))
@@ -52,7 +49,6 @@ class Call:
         return found
 
     def need_api(self, name: str) -> None:
-        """Fail unless an API is enabled."""
         if name and f"{name}.googleapis.com" not in self.state["apis"]:
             raise Failed(
                 f"PERMISSION_DENIED: {name.capitalize()} API has not been used in project"
@@ -61,7 +57,6 @@ class Call:
             )
 
     def need_project(self, name: str) -> None:
-        """Fail for any project but this one."""
         if name != self.state["project"]:
             raise Failed(
                 f"[{ACCOUNT}] does not have permission to access projects instance [{name}] (or it"
@@ -69,13 +64,11 @@ class Call:
             )
 
     def need_member(self, member: str) -> None:
-        """Fail for a service account that does not exist."""
         kind, _, name = member.partition(":")
         if kind == "serviceAccount" and name not in (*self.state["accounts"], *AGENTS):
             raise Failed(f"INVALID_ARGUMENT: Service account {name} does not exist.")
 
     def bind(self, policy: str, member: str, role: str) -> None:
-        """Add a binding."""
         self.need_member(member)
         members = self.state["policies"].setdefault(policy, {}).setdefault(role, [])
         if member not in members:
@@ -90,7 +83,9 @@ type Run = Callable[[Call], None]
 COMMANDS: dict[tuple[str, str], tuple[Run, str, list[str]]] = {}
 
 
-def command(path: str, options: str = "", *, api: str = "", tool: str = "gcloud") -> Callable[[Run], Run]:
+def command(
+    path: str, options: str = "", *, api: str = "", tool: str = "gcloud"
+) -> Callable[[Run], Run]:
     """Name the command that a function carries out."""
 
     def register(run: Run) -> Run:
@@ -101,7 +96,6 @@ def command(path: str, options: str = "", *, api: str = "", tool: str = "gcloud"
 
 
 def parse(call: Call) -> tuple[Run, str]:
-    """Find the command in the table, and separate options from arguments."""
     names = [word for word in call.words if not word.startswith("--")]
     for length in range(min(4, len(names)), 0, -1):
         call.path = " ".join(names[:length])
@@ -135,7 +129,6 @@ def get(resource: object, key: str) -> Any:  # noqa: ANN401 - any value of JSON
 
 
 def column(resource: Json, key: str) -> str:
-    """Return what a column of --format shows."""
     if first := re.fullmatch(r"firstof\((.*)\)", key):
         return next(filter(None, (column(resource, name) for name in first[1].split(","))), "")
     plain = re.fullmatch(r"([\w.\[\]]+?)(?:\.(basename|list|date)\((.*)\))?", key)
@@ -155,7 +148,6 @@ def column(resource: Json, key: str) -> str:
 
 
 def show(call: Call, *resources: Json) -> None:
-    """Print as --format says, and as a JSON object without it."""
     wanted = call.flag("--format", "json")
     if wanted in {"none", "json"}:
         call.out += "" if wanted == "none" else f"{json.dumps(resources[0], indent=2)}\n"

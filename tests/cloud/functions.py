@@ -3,14 +3,25 @@
 from pathlib import Path
 
 from tests.cloud.call import Call, command
+from tests.cloud.kinds import Kind
 from tests.cloud.project import STORAGE_AGENT, Failed, Json
 
-NO_PUBLISHER = (
-    "Creating trigger failed for {trigger}: The Cloud Storage service account for your bucket is"
-    " unable to publish to Cloud Pub/Sub topics in the specified project.\nTo use GCS CloudEvent"
-    " triggers, the GCS service account requires the Pub/Sub Publisher (roles/pubsub.publisher)"
-    " IAM role in the specified project."
-)
+FUNCTIONS = Kind(
+    group="functions",
+    state="functions",
+    api="cloudfunctions",
+    place="--gen2 --project= --region=",
+    missing="ResponseError: status=[404], code=[Ok], message=[Resource '{name}' was not found]",
+).register()
+Kind(
+    group="run services",
+    state="functions",
+    api="run",
+    place="--project= --region=",
+    policy=True,
+    condition=True,
+).register()
+Kind(group="eventarc triggers", state="triggers", api="eventarc").register()
 
 
 @command(
@@ -47,7 +58,6 @@ def _(call: Call) -> None:
 
 
 def make_trigger(call: Call) -> Json:
-    """Make or keep the trigger of a function; return what the function says of it."""
     filters = dict(pair.split("=", 1) for pair in call.flags["--trigger-event-filters"])
     name = f"{call.arguments[0]}-312046"
     trigger = f"projects/p/locations/{call.flag('--trigger-location')}/triggers/{name}"
@@ -56,11 +66,15 @@ def make_trigger(call: Call) -> Json:
         raise Failed(f'OperationError: code=9, message=Bucket "{filters["bucket"]}" does not exist')
     if bucket["location"].lower() != call.flag("--trigger-location"):
         raise Failed(
-            f"OperationError: code=3, message=Validation failed for trigger {trigger}: The request"
-            " was invalid: Bucket location does not match trigger location."
+            "OperationError: code=3, message=Bucket location does not match trigger location."
         )
-    if STORAGE_AGENT not in call.state["policies"]["projects"].get("roles/pubsub.publisher", []):
-        raise Failed(f"OperationError: code=7, message={NO_PUBLISHER.format(trigger=trigger)}")
+    if STORAGE_AGENT not in call.state["policies"][f"projects/{call.flag('--project')}"].get(
+        "roles/pubsub.publisher", []
+    ):
+        raise Failed(
+            "OperationError: code=7, message=The Cloud Storage service account for"
+            " your bucket is unable to publish to Cloud Pub/Sub topics in the specified project."
+        )
     subscription = f"eventarc-us-{call.arguments[0]}-sub-842"
     pubsub = {"subscription": f"projects/p/subscriptions/{subscription}"}
     call.state["triggers"][name] = {"transport": {"pubsub": pubsub}}
@@ -71,11 +85,9 @@ def make_trigger(call: Call) -> Json:
 
 @command("functions delete", "--gen2 --project= --region= --quiet", api="cloudfunctions")
 def _(call: Call) -> None:
-    [name] = call.arguments
-    found = call.find("functions", "ResponseError: status=[404], message=[{name} was not found]")
+    [name], found = call.arguments, FUNCTIONS.find(call)
     if found["eventTrigger"]:
         del call.state["triggers"][f"{name}-312046"]
         del call.state["subscriptions"][f"eventarc-us-{name}-sub-842"]
     del call.state["functions"][name]
     call.state["policies"].pop(f"run services/{name}", None)
-    call.say(f"Deleted [{found['name']}].")

@@ -1,5 +1,6 @@
 """The state of a project, what was done to it, and what is to go wrong."""
 
+import shlex
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -20,7 +21,6 @@ class Failed(Exception):
     """The tool ends with an error, in its own words."""
 
     def __init__(self, words: str, status: int = 1) -> None:
-        """`words` come after `ERROR: (gcloud.…) ` or `BigQuery error in … operation: `."""
         super().__init__(words)
         self.words, self.status = words, status
 
@@ -51,28 +51,26 @@ class Command:
 
     def __str__(self) -> str:
         """Return what a person would type."""
-        return " ".join([self.tool, *self.words])
+        return shlex.join([self.tool, *self.words])
 
     @property
     def flags(self) -> set[str]:
-        """All options, with their values."""
         return {word for word in self.words if word.startswith("--")}
 
 
+KINDS = (
+    "accounts alerts buckets datasets functions jobs metrics subscriptions tables topics triggers"
+)
+
+
 def new_state(project: str) -> Json:
-    """Return the state of a project in which nobody has done anything yet."""
+    apis = ("bigquery", "logging", "monitoring", "storage")
     return {
         "project": project,
         "account": ACCOUNT,
-        "apis": [f"{api}.googleapis.com" for api in ("bigquery", "logging", "monitoring", "storage")],
-        "policies": {"projects": {"roles/owner": [f"user:{ACCOUNT}"]}},
-        **{
-            kind: {}
-            for kind in (
-                *("accounts", "alerts", "buckets", "datasets", "functions", "jobs", "metrics"),
-                *("subscriptions", "tables", "topics", "triggers"),
-            )
-        },
+        "apis": [f"{api}.googleapis.com" for api in apis],
+        "policies": {f"projects/{project}": {"roles/owner": [f"user:{ACCOUNT}"]}},
+        **{kind: {} for kind in KINDS.split()},
         "objects": [],
     }
 
@@ -89,9 +87,9 @@ class Project:
     states: list[Json] = field(default_factory=list)  # after each change
     unknown: list[str] = field(default_factory=list)
     sleep: float = 0  # how long the tool sleep really sleeps
+    token_file: str = ""  # for the real bq
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def bindings(self, policy: str) -> set[tuple[str, str]]:
-        """Return who has which role."""
         roles = self.state["policies"].get(policy, {})
         return {(member, role) for role, members in roles.items() for member in members}

@@ -1,44 +1,34 @@
 """Pub/Sub."""
 
-from tests.cloud.call import WHO, Call, command
+from tests.cloud.call import Call, command
+from tests.cloud.kinds import Kind
 from tests.cloud.project import Failed, Json
 
-MISSING = f"NOT_FOUND: Resource not found (resource={{name}}). {WHO}"
+
+def need_topic(call: Call, flag: str) -> str:
+    name = call.flag(flag).rpartition("/")[2]
+    if name not in call.state["topics"]:
+        raise Failed(SUBSCRIPTIONS.missing.format(name=name))
+    return f"projects/{call.flag('--project')}/topics/{name}"
 
 
-def make(call: Call, kind: str, resource: Json) -> None:
-    """Make a topic or a subscription."""
-    [name] = call.arguments
-    if name in call.state[kind]:
-        raise Failed(f"Resource already exists in the project (resource={name}).")
-    call.state[kind][name] = resource
-    call.say(f"Created {kind[:-1]} [projects/{call.flag('--project')}/{kind}/{name}].")
-
-
-def need_topic(call: Call, name: str) -> None:
-    """Fail unless there is a topic of this name."""
-    if name.rpartition("/")[2] not in call.state["topics"]:
-        raise Failed(MISSING.format(name=name))
-
-
-@command("pubsub topics create", "--project=", api="pubsub")
-def _(call: Call) -> None:
-    make(call, "topics", {})
-
-
-@command(
-    "pubsub subscriptions create",
-    "--project= --topic= --message-retention-duration= --expiration-period=",
-    api="pubsub",
-)
-def _(call: Call) -> None:
-    need_topic(call, call.flag("--topic"))
-    subscription = {
-        "topic": f"projects/{call.flag('--project')}/topics/{call.flag('--topic')}",
+def make_subscription(call: Call) -> Json:
+    return {
+        "topic": need_topic(call, "--topic"),
         "messageRetentionDuration": call.flag("--message-retention-duration"),
         "expirationPolicy": call.flag("--expiration-period"),
     }
-    make(call, "subscriptions", subscription)
+
+
+Kind(group="pubsub topics", state="topics", api="pubsub", policy=True, make=lambda _: {}).register()
+SUBSCRIPTIONS = Kind(
+    group="pubsub subscriptions",
+    state="subscriptions",
+    api="pubsub",
+    policy=True,
+    make=make_subscription,
+    options="--topic= --message-retention-duration= --expiration-period=",
+).register()
 
 
 @command(
@@ -47,10 +37,9 @@ def _(call: Call) -> None:
     api="pubsub",
 )
 def _(call: Call) -> None:
-    topic, attempts = call.flag("--dead-letter-topic"), call.flag("--max-delivery-attempts", "5")
-    need_topic(call, topic)
-    if not 5 <= int(attempts) <= 100:  # Pub/Sub's limits
+    attempts = int(call.flag("--max-delivery-attempts", "5"))
+    if not 5 <= attempts <= 100:  # Pub/Sub's limits
         raise Failed("INVALID_ARGUMENT: max-delivery-attempts must be between 5 and 100.")
-    policy = {"deadLetterTopic": topic, "maxDeliveryAttempts": int(attempts)}
-    call.find("subscriptions", MISSING)["deadLetterPolicy"] = policy
-    call.say(f"Updated subscription [{call.arguments[0]}].")
+    topic = need_topic(call, "--dead-letter-topic")
+    policy = {"deadLetterTopic": topic, "maxDeliveryAttempts": attempts}
+    SUBSCRIPTIONS.find(call)["deadLetterPolicy"] = policy

@@ -3,55 +3,51 @@
 import re
 
 from tests.cloud.call import WHO, Call, command
-from tests.cloud.project import Failed
-
-OPTIONS = (
-    "--location= --project= --schedule= --time-zone= --uri= --http-method= --attempt-deadline="
-    " --oidc-service-account-email= --oidc-token-audience= --max-retry-attempts= --format="
-)
-MISSING = f"NOT_FOUND: Job not found. {WHO}"
+from tests.cloud.kinds import Kind
+from tests.cloud.project import Failed, Json
 
 
-def set_job(call: Call) -> None:
-    """Make a job, or replace it, by the options."""
+def make_job(call: Call) -> Json:
     if len(call.flag("--schedule").split()) != 5:
         raise Failed("INVALID_ARGUMENT: Schedule or time zone is invalid.")
     if not (parts := re.fullmatch(r"(https://[^/]+)(/.*)?", call.flag("--uri"))):
         raise Failed("INVALID_ARGUMENT: HttpTarget.uri must be a valid URL.")
     account = call.flag("--oidc-service-account-email")
     call.need_member(f"serviceAccount:{account}")
-    call.state["jobs"][call.arguments[0]] = {
+    token = {"serviceAccountEmail": account, "audience": call.flag("--oidc-token-audience")}
+    return {
         "name": call.arguments[0],
         "schedule": call.flag("--schedule"),
-        "timeZone": call.flag("--time-zone", "Etc/UTC"),
-        "attemptDeadline": call.flag("--attempt-deadline", "180s"),
-        "retryConfig": {"retryCount": int(call.flag("--max-retry-attempts", "0"))},
+        "timeZone": call.flag("--time-zone"),
+        "attemptDeadline": call.flag("--attempt-deadline"),
+        "retryConfig": {"retryCount": call.flag("--max-retry-attempts")},
         "httpTarget": {
-            "httpMethod": call.flag("--http-method", "POST"),
+            "httpMethod": call.flag("--http-method"),
             "uri": f"{parts[1]}{parts[2] or '/'}",
-            "oidcToken": {
-                "serviceAccountEmail": account,
-                "audience": call.flag("--oidc-token-audience"),
-            },
+            "oidcToken": token,
         },
     }
 
 
-@command("scheduler jobs create http", OPTIONS, api="cloudscheduler")
+JOBS = Kind(
+    group="scheduler jobs",
+    state="jobs",
+    api="cloudscheduler",
+    place="--location= --project=",
+    missing=f"NOT_FOUND: Job not found. {WHO}",
+    make=make_job,
+    create="create http",
+    options="--schedule= --time-zone= --uri= --http-method= --attempt-deadline="
+    " --oidc-service-account-email= --oidc-token-audience= --max-retry-attempts=",
+).register()
+
+
+@command("scheduler jobs update http", f"{JOBS.place} --format= {JOBS.options}", api=JOBS.api)
 def _(call: Call) -> None:
-    if call.arguments[0] in call.state["jobs"]:
-        raise Failed(f"ALREADY_EXISTS: Job [{call.arguments[0]}] already exists.")
-    set_job(call)
+    JOBS.find(call).update(make_job(call))
 
 
-@command("scheduler jobs update http", OPTIONS, api="cloudscheduler")
+@command("scheduler jobs delete", f"{JOBS.place} --quiet", api=JOBS.api)
 def _(call: Call) -> None:
-    call.find("jobs", MISSING)
-    set_job(call)
-
-
-@command("scheduler jobs delete", "--location= --project= --quiet", api="cloudscheduler")
-def _(call: Call) -> None:
-    call.find("jobs", MISSING)
+    JOBS.find(call)
     del call.state["jobs"][call.arguments[0]]
-    call.say("Deleted job.")

@@ -1,45 +1,30 @@
 """Serves projects to the tools on a test's PATH, which are a few lines of bash."""
 
 import copy
-import os
 import shutil
 import socketserver
 import textwrap
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
-from tests.cloud import accounts, bigquery, functions, kinds, monitoring, pubsub, scheduler, storage
+from tests.cloud import accounts, bigquery, functions, monitoring, pubsub, scheduler, storage
 from tests.cloud.call import Call, parse
 from tests.cloud.faults import strike
 from tests.cloud.project import Command, Failed, Project, Unknown
 
-SERVICES = [accounts, bigquery, functions, kinds, monitoring, pubsub, scheduler, storage]
+SERVICES = [accounts, bigquery, functions, monitoring, pubsub, scheduler, storage]  # commands
 
 # What is asked of this machine alone.
 LOCAL = ["auth list", "config get", "config list"]
-NOBODY = """\
-You do not currently have an active account selected.
-Please run:
-
-  $ gcloud auth login
-
-to obtain new credentials.
-
-If you have already logged in with a different account, run:
-
-  $ gcloud config set account ACCOUNT
-
-to select an already authenticated account to use."""
+NOBODY = "You do not currently have an active account selected. Please run: gcloud auth login"
 
 # Sends its words, each ended by a zero byte, and prints what comes back.
 TOOL = """\
 #!{bash}
 LC_ALL=C
 exec 3<>"/dev/tcp/127.0.0.1/$CLOUD_PORT"
-printf '%s\\0' $(($# + 4)) "$CLOUD_PROJECT" "$PWD" "${{CLOUDSDK_CORE_DISABLE_PROMPTS-}}" {tool} "$@" >&3
+silent=${{CLOUDSDK_CORE_DISABLE_PROMPTS-}}
+printf '%s\\0' $(($# + 4)) "$CLOUD_PROJECT" "$PWD" "$silent" {tool} "$@" >&3
 read -r -u 3 status out err
 ((!out)) || {{ IFS= read -r -N "$out" -u 3 text && printf '%s' "$text"; }}
 ((!err)) || {{ IFS= read -r -N "$err" -u 3 text && printf '%s' "$text" >&2; }}
@@ -48,7 +33,6 @@ exit "$status"
 
 
 def tools(folder: Path, *names: str) -> Path:
-    """Write the tools into a folder; return it."""
     for name in names:
         tool = folder / name
         tool.write_text(TOOL.format(bash=shutil.which("bash"), tool=name))
@@ -73,7 +57,6 @@ class Handler(socketserver.StreamRequestHandler):
     server: Server
 
     def handle(self) -> None:
-        """Read the words, run the command, and send what it prints."""
 
         def read() -> str:
             word = b""
@@ -92,7 +75,6 @@ class Handler(socketserver.StreamRequestHandler):
 def run(
     project: Project, tool: str, words: list[str], folder: Path, *, may_ask: bool
 ) -> tuple[int, str, str]:
-    """Run a command; return its exit status and what it prints."""
     if tool == "sleep":
         project.commands.append(Command(tool=tool, words=words, changed=False, status=0))
         time.sleep(project.sleep)
@@ -111,7 +93,6 @@ def run(
 
 
 def carry_out(call: Call, *, may_ask: bool) -> int:
-    """Run a command on the call's own state; return its exit status."""
     try:
         carry_out_or_fail(call, may_ask=may_ask)
     except Failed as failure:
@@ -124,7 +105,6 @@ def carry_out(call: Call, *, may_ask: bool) -> int:
 
 
 def carry_out_or_fail(call: Call, *, may_ask: bool) -> None:
-    """Run a command, or raise what goes wrong with it."""
     command, api = parse(call)
     if may_ask and "--quiet" not in call.flags and "--headless" not in call.flags:
         raise Unknown("may ask something, and wait")
@@ -141,7 +121,6 @@ def carry_out_or_fail(call: Call, *, may_ask: bool) -> None:
 
 
 def fail(call: Call, failure: Failed) -> int:
-    """Print an error as the tool does: bq on standard output, and wrapped."""
     if call.tool == "gcloud":
         call.out = ""
         call.say(f"ERROR: (gcloud.{call.path.replace(' ', '.')}) {failure.words}")
@@ -149,16 +128,3 @@ def fail(call: Call, failure: Failed) -> int:
         words = failure.words.removeprefix("INVALID_ARGUMENT: ")
         call.out = textwrap.fill(f"BigQuery error in {call.path} operation: {words}", 80) + "\n"
     return failure.status
-
-
-@contextmanager
-def serving() -> Iterator[Server]:
-    """Serve until the end of the block."""
-    with Server() as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
-        try:
-            yield server
-        finally:
-            server.shutdown()
-            thread.join()

@@ -1,10 +1,34 @@
 """Cloud Storage."""
 
 import re
-from pathlib import Path
 
 from tests.cloud.call import Call, command
-from tests.cloud.project import AGENTS, Failed
+from tests.cloud.kinds import Kind
+from tests.cloud.project import AGENTS, Failed, Json
+
+
+def make_bucket(call: Call) -> Json:
+    [url] = call.arguments
+    if not re.fullmatch(r"gs://[a-z0-9][a-z0-9._-]{1,61}[a-z0-9]", url):
+        raise Failed(f"Invalid bucket name in URL: {url}")
+    flags = ("--uniform-bucket-level-access", "--public-access-prevention")
+    return {
+        "location": call.flag("--location", "US").upper(),
+        **{f: f in call.flags for f in flags},
+    }
+
+
+BUCKETS = Kind(
+    group="storage buckets",
+    state="buckets",
+    api="storage",
+    place="--project=",
+    missing="{name} not found: 404.",
+    policy=True,
+    condition=True,
+    make=make_bucket,
+    options="--location= --uniform-bucket-level-access --public-access-prevention",
+).register()
 
 
 @command("storage service-agent", "--project=", api="storage")
@@ -12,42 +36,17 @@ def _(call: Call) -> None:
     call.print(AGENTS[0])
 
 
-@command(
-    "storage buckets create",
-    "--project= --location= --uniform-bucket-level-access --public-access-prevention",
-    api="storage",
-)
-def _(call: Call) -> None:
-    [url] = call.arguments
-    if url in call.state["buckets"]:
-        raise Failed(
-            "HTTPError 409: Your previous request to create the named bucket succeeded and you"
-            " already own it."
-        )
-    if not re.fullmatch(r"gs://[a-z0-9][a-z0-9._-]{1,61}[a-z0-9]", url):
-        raise Failed(f"Invalid bucket name in URL: {url}")
-    call.say(f"Creating {url}/...")
-    call.state["buckets"][url] = {
-        "location": call.flag("--location", "US").upper(),
-        "uniform_bucket_level_access": "--uniform-bucket-level-access" in call.flags,
-        "public_access_prevention": "--public-access-prevention" in call.flags,
-    }
-
-
 @command("storage buckets update", "--versioning", api="storage")
 def _(call: Call) -> None:
-    call.find("buckets", "{name} not found: 404.")["versioning_enabled"] = True
+    BUCKETS.find(call)["versioning_enabled"] = True
     call.say(f"Updating {call.arguments[0]}/...")
 
 
 @command("storage cp", "--custom-metadata=", api="storage")
 def _(call: Call) -> None:
-    source, url = call.arguments
-    if not Path(source).is_file():
-        raise Failed(f"The following URLs matched no objects or files:\n-{source}")
+    _, url = call.arguments
     if "gs://" + url.removeprefix("gs://").partition("/")[0] not in call.state["buckets"]:
         raise Failed("The specified bucket does not exist.")
-    call.say(f"Copying file://{source} to {url}")
     call.state["objects"].append(url)
 
 
@@ -56,5 +55,4 @@ def _(call: Call) -> None:
     [url] = call.arguments
     if url not in call.state["objects"]:
         raise Failed(f"The following URLs matched no objects or files:\n-{url}")
-    call.say(f"Removing {url}#1795404227814215...")
     call.state["objects"].remove(url)

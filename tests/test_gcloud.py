@@ -1,0 +1,215 @@
+"""What the real gcloud and bq make of the scripts: their commands, what is uploaded, BigQuery."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from google.cloud import bigquery
+
+from tests.cloud import server
+from tests.cloud.project import Json, new_state
+from tests.conftest import EACH, PROJECT, ROOT, VIEWS, tracked
+from tests.servers.scripts import Cloud
+from tests.test_bigquery import COLUMNS
+
+GCLOUD = pytest.mark.skipif(not shutil.which("gcloud"), reason="gcloud is not installed")
+BQ = pytest.mark.skipif(not shutil.which("bq"), reason="bq is not installed")
+
+
+def gcloud(config: Path, *words: object, cwd: Path = ROOT) -> str:
+    """Run the real gcloud; return what it prints."""
+    settings = {
+        "CLOUDSDK_CONFIG": str(config),
+        "CLOUDSDK_CORE_CHECK_GCE_METADATA": "false",
+        "CLOUDSDK_CORE_DISABLE_PROMPTS": "1",
+    }
+    command = ["gcloud", *map(str, words)]
+    return subprocess.run(
+        command, env={**os.environ, **settings}, cwd=cwd, capture_output=True, text=True, check=True
+    ).stdout
+
+
+def written_commands() -> list[str]:
+    """Return gcloud's commands in the READMEs, and in what --dry-run prints."""
+    found = []
+    for path in [*ROOT.glob("*.md"), *ROOT.glob("*/*.md"), *ROOT.glob("tests/deploy/*.txt")]:
+        text = path.read_text().replace("\\\n", " ")
+        blocks = re.findall(r"^```\w*\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+        for line in "\n".join(blocks or [text] * (path.suffix == ".txt")).splitlines():
+            found += re.findall(r"^(?:\$ )?(gcloud [a-z]+ .*)", line)
+            found += re.findall(r"\$\((gcloud (?:[^()']|'[^']*')*)\)", line)
+    return found
+
+
+@GCLOUD
+def test_gcloud_knows_every_command_that_is_written_or_run(
+    google: Callable[[Json], Cloud], reached: dict[str, list[Json]], tmp_path: Path
+) -> None:
+    lines = written_commands()
+    for call in EACH:
+        cloud = google(reached[call][0])
+        ended = cloud.do(*call.split())
+        lines += [str(c) for c in ended.commands if c.tool == "gcloud"]
+        lines += re.findall("^gcloud .*", ended.out, re.MULTILINE)
+    # What differs only in an environment's name is checked once: the checker takes its time.
+    lines = [re.sub(r"\b(staging|prod)\b", "dev", line) for line in lines]
+    # The checker reads a # as a comment, and joins what it takes for a flag and its value.
+    file = tmp_path / "commands.json"
+    file.write_text(json.dumps([{"command_string": line} for line in dict.fromkeys(lines)]))
+
+    checked = json.loads(
+        gcloud(tmp_path, "meta", "lint-gcloud-commands", f"--commands-file={file}")
+    )
+
+    assert len(checked) > 40
+    wrong = [(c["command_string"], c["error_message"]) for c in checked if not c["success"]]
+    assert wrong == []
+
+
+@GCLOUD
+def test_only_what_the_function_needs_is_uploaded(tmp_path: Path) -> None:
+    names = tracked()
+    ours = [
+        ".venv/x",
+        ".local/x",
+        ".git/x",
+        "tests/x",
+        "registry/__pycache__/x.pyc",
+        "registry/y.pyc",
+    ]
+    copy = tmp_path / "a copy"
+    for name in [*names, *ours]:
+        (copy / name).parent.mkdir(parents=True, exist_ok=True)
+        if name in names:
+            shutil.copy(ROOT / name, copy / name)
+        else:
+            (copy / name).touch()
+
+    uploaded = gcloud(tmp_path / "config", "meta", "list-files-for-upload", cwd=copy)
+
+    needed = {"main.py", "requirements.txt"}
+    needed |= {name for name in names if re.fullmatch(r"registry/(.*\.py|templates/.*)", name)}
+    assert len(needed) > 10
+    assert {*uploaded.split()} == needed
+    assert archived(copy, tmp_path / "source.zip") == needed
+
+
+def archived(folder: Path, archive: Path) -> set[str]:
+    """
+    Return the files that a deploy sends.
+
+    A deploy reads the same file in its own way: without `!.` it leaves out what is directly in the
+    folder. So the CLI's own code makes the archive here.
+    """
+    wanted = "value(installation.sdk_root,basic.python_location)"
+    root, python = gcloud(archive.parent / "config", "info", f"--format={wanted}").split()
+    code = (
+        "import sys; sys.path[:0] = sys.argv[3:];"
+        "from googlecloudsdk.command_lib.util import gcloudignore as ignore;"
+        "from googlecloudsdk.core.util import archive;"
+        "chosen = ignore.GetFileChooserForDir(sys.argv[1]).IsIncluded;"
+        "archive.MakeZipFromDir(sys.argv[2], sys.argv[1], predicate=chosen)"
+    )
+    libraries = [f"{root}/lib", f"{root}/lib/third_party"]
+    subprocess.run([python, "-c", code, folder, archive, *libraries], check=True)
+    with zipfile.ZipFile(archive) as sent:
+        return {name for name in sent.namelist() if not name.endswith("/")}
+
+
+# --- The real bq, on the BigQuery emulator --------------------------------------------------------
+
+# The emulator knows neither GRANT nor who has which role: these go to the double.
+BOTH = """\
+#!/bin/sh
+case "$*" in
+  *GRANT* | *OBJECT_PRIVILEGES*) exec {double} "$@" ;;
+  *) exec {real} "$@" ;;
+esac
+"""
+
+
+@pytest.fixture
+def real_bq(google: Callable[[Json], Cloud], bigquery_url: str, tmp_path: Path) -> Cloud:
+    """A new project, whose bq is the real one on the emulator."""
+    cloud = google(new_state(PROJECT))
+    both = server.tools(tmp_path, "gcloud", "sleep") / "bq"
+    both.write_text(BOTH.format(double=cloud.path[0] / "bq", real=shutil.which("bq")))
+    both.chmod(0o755)
+    (tmp_path / "bigqueryrc").write_text(f"api = {bigquery_url}\nproject_id = {PROJECT}\n")
+    cloud.project.token_file = str(tmp_path / "token")
+    (tmp_path / "token").write_text("any")
+    cloud.path = [tmp_path, *map(Path, os.environ["PATH"].split(os.pathsep))]
+    cloud.environ |= {
+        "BIGQUERYRC": str(tmp_path / "bigqueryrc"),
+        "CLOUDSDK_AUTH_ACCESS_TOKEN_FILE": str(tmp_path / "token"),
+        "CLOUDSDK_CONFIG": str(tmp_path / "config"),
+        "CLOUDSDK_CORE_CHECK_GCE_METADATA": "false",
+    }
+    return cloud
+
+
+def stamps(client: bigquery.Client, dataset: str) -> list[object]:
+    """Return when the tables last changed; a view may be replaced by itself."""
+    tables = [client.get_table(table.reference) for table in client.list_tables(dataset)]
+    return [(table.table_id, table.modified) for table in tables if table.table_type == "TABLE"]
+
+
+@BQ
+def test_setup_makes_the_tables_and_views_through_the_real_bq(
+    real_bq: Cloud, client: bigquery.Client
+) -> None:
+    dataset = make_double(real_bq, "set_up_anew")
+    try:
+        real_bq.do("setup", "dev")
+        assert_complete(client, dataset)
+    finally:
+        client.delete_dataset(dataset, delete_contents=True, not_found_ok=True)
+
+
+@BQ
+def test_setup_updates_an_old_table_and_another_view_and_then_changes_no_table(
+    real_bq: Cloud, client: bigquery.Client
+) -> None:
+    dataset = make_double(real_bq, "set_up_again")
+    columns = ", ".join(
+        f"{name} {kind.replace('INTEGER', 'INT64')}{' NOT NULL' * (mode == 'REQUIRED')}"
+        for name, kind, mode in COLUMNS[:9]
+    )
+    client.create_dataset(dataset)
+    client.query_and_wait(f"CREATE TABLE {dataset}.uploads ({columns})")
+    client.query_and_wait(f"CREATE VIEW {dataset}.promotions AS SELECT 1 AS one")
+    location = client.get_dataset(dataset).location
+    real_bq.state["datasets"][dataset]["location"] = location
+    try:
+        real_bq.do("setup", "dev")
+        assert_complete(client, dataset)
+        before = stamps(client, dataset)
+        real_bq.do("setup", "dev")
+        assert stamps(client, dataset) == before
+        real_bq.do("dev")  # finds everything that it needs
+    finally:
+        client.delete_dataset(dataset, delete_contents=True, not_found_ok=True)
+
+
+def make_double(cloud: Cloud, dataset: str) -> str:
+    """Let the double, which answers who has which role, know a dataset; return its name."""
+    cloud.environ["REGISTRY_TABLE"] = f"{dataset}.uploads"
+    cloud.state["datasets"][dataset] = {"location": "us-central1"}
+    cloud.state["tables"][f"{dataset}.uploads"] = []
+    return dataset
+
+
+def assert_complete(client: bigquery.Client, dataset: str) -> None:
+    """Check the tables and the views, and their columns."""
+    made = {found.table_id for found in client.list_tables(dataset)}
+    assert made == {"uploads", "vanished", *VIEWS}
+    for name in ("uploads", "registrations"):
+        found = client.get_table(f"{dataset}.{name}").schema
+        assert [(f.name, f.field_type) for f in found] == [(n, kind) for n, kind, _ in COLUMNS]
+    assert client.get_table(f"{dataset}.promotions").schema[0].name == "model_name"
