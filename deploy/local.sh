@@ -1,17 +1,16 @@
 #!/usr/bin/env bash
 #
 # Run the whole system on this machine, without a cloud account: Cloud Storage, BigQuery, the function
-# and the page of the inventory. Uploads a model, prints the row that came of it, and stays up until
-# Ctrl-C.
+# and the page. It uploads a model, prints the row that was registered, and stays up until Ctrl-C.
 #
 # Usage: deploy/local.sh [--sample] [--once]
 #
-#   --sample   upload the sample data as well: a dozen models with three months of history
-#   --once     end after the row was printed; exit 0 only if it was there
+#   --sample   also upload the sample data: a dozen models with three months of history
+#   --once     end after printing the row; exit 0 only if it was there
 #   --help     print this
 #
 # Environment: STORAGE_PORT (9023), BIGQUERY_PORT (9050), FUNCTION_PORT (8080), INVENTORY_PORT (8081);
-# 0 is any free port. And what deploy/config.sh lists.
+# 0 means any free port. Also the settings in deploy/config.sh.
 
 set -euo pipefail
 

@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
 #
-# Run all the checks of this project: style, types, shell scripts, tests, coverage.
+# Run all checks of this project: style, types, shell scripts, tests, coverage.
 #
 # Usage: tests/run.sh [pytest options]
 #
-# With options, only pytest is run, and with them: tests/run.sh -k artifact. Some are the project's own:
+# With options it runs pytest alone, with them: tests/run.sh -k artifact. Some options are our own:
 #
-#   --pictures   take the README's pictures anew: tests/run.sh -k pictures --pictures
+#   --pictures   take the READMEs' pictures again: tests/run.sh -k pictures --pictures
+#   --golden     rewrite what the scripts print with --dry-run: tests/run.sh -k dry_run --golden
 #   -m soak      ten thousand uploads through faults, some minutes: tests/run.sh -m soak --seed 7 -s
 
 set -euo pipefail
@@ -26,25 +27,52 @@ main() {
   if (($#)); then
     exec pytest "$@"
   fi
+  # Many tests wait, so several processes run at once. The tests of one process share the emulator and
+  # the local system. What measures coverage runs in the foreground.
+  start checks
+  start local tests/test_local.py tests/test_browser.py tests/test_readme.py
+  start deploy tests/test_deploy.py tests/test_deploy_scripts.py tests/test_local_storage.py
+  start tools tests/test_gcloud.py tests/test_requirements.py
+  start faults tests/test_fuzz.py tests/test_security.py tests/test_soak.py
+  start benchmarks tests/test_benchmarks.py
+  coverage run -m pytest --quiet "${elsewhere[@]/#/--ignore=}"
+  coverage report
+  finish
+}
+
+# checks: style, types, shell scripts.
+checks() {
   set -x
   ruff check --quiet
   ruff format --quiet --check
   mypy
   shellcheck --external-sources --check-sourced deploy/*.sh tests/*.sh tests/benchmarks/*.sh .ci/run
-  # What takes minutes runs beside the others, which measure coverage.
-  local deploy=(tests/test_deploy.py)
-  local faults=(tests/test_benchmarks.py tests/test_fuzz.py tests/test_security.py tests/test_soak.py)
-  pytest --quiet "${deploy[@]}" >"$root/.local/deploy.log" 2>&1 &
-  local deploying=$!
-  pytest --quiet "${faults[@]}" >"$root/.local/faults.log" 2>&1 &
-  local failing=$!
-  # shellcheck disable=SC2064 # these two, whatever is set later
-  trap "kill $deploying $failing 2>/dev/null || true" EXIT
-  coverage run -m pytest "${deploy[@]/#/--ignore=}" "${faults[@]/#/--ignore=}"
-  coverage report
-  wait $deploying || { cat "$root/.local/deploy.log" && exit 1; }
-  wait $failing || { cat "$root/.local/faults.log" && exit 1; }
-  tail -qn 4 "$root/.local/deploy.log" "$root/.local/faults.log"
+}
+
+started=()   # process ids
+logs=()      # what they print
+elsewhere=() # the test files that they run
+
+# start NAME [FILE…]: run test files, or without any the function NAME, in the background.
+start() {
+  local log=$root/.local/$1.log run=(pytest --quiet "${@:2}")
+  (($# > 1)) || run=("$1")
+  "${run[@]}" >"$log" 2>&1 &
+  started+=($!)
+  logs+=("$log")
+  elsewhere+=("${@:2}")
+  # shellcheck disable=SC2064 # those that are started by now
+  trap "kill ${started[*]} 2>/dev/null || true" EXIT
+}
+
+# finish: wait for what runs in the background, print what it printed, and fail if one failed.
+finish() {
+  local at status=0
+  for at in "${!started[@]}"; do
+    wait "${started[at]}" || status=1
+    cat "${logs[at]}"
+  done
+  return "$status"
 }
 
 main "$@"

@@ -32,15 +32,15 @@ def without_valgrind(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]
 
 
 @pytest.fixture(scope="module")
-def told(without_valgrind: dict[str, str]) -> str:
+def said(without_valgrind: dict[str, str]) -> str:
     """What the benchmark of the function prints, of few events."""
     return run(without_valgrind, "function", "--events", "200", "--rounds", "1")
 
 
 @pytest.fixture(scope="module")
-def benchmark(told: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[function.Benchmark]:
+def benchmark(said: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[function.Benchmark]:
     """The benchmark of the function, whose environment is there now."""
-    assert told
+    assert said
     folder = tmp_path_factory.mktemp("benchmark")
     function.build(folder)
     with google.serving(folder) as server:
@@ -56,18 +56,20 @@ def run(environ: dict[str, str], *arguments: str) -> str:
     return ended.stdout
 
 
-def test_the_function_is_measured_and_what_cannot_be_is_told(told: str) -> None:
-    assert "ours / floor" in told
-    assert "counted: not measured, as it needs valgrind (apt-get install valgrind)" in told
+def test_the_function_is_measured_and_the_benchmark_says_what_it_could_not_measure(
+    said: str,
+) -> None:
+    assert "ours / floor" in said
+    assert "counted: not measured, as it needs valgrind (apt-get install valgrind)" in said
     for row in ("start to first row, CPU s", "an event, p99, ms", "memory after event 200, MB"):
-        assert row in told
+        assert row in said
 
 
 def test_the_reconciliation_and_the_views_are_measured(without_valgrind: dict[str, str]) -> None:
-    told = run(without_valgrind, "sizes", "--sizes", "1000", "2000", "--rounds", "1")
+    said = run(without_valgrind, "sizes", "--sizes", "1000", "2000", "--rounds", "1")
 
     for row in ("reconcile, s", "models, s", "show, MB"):
-        assert row in told
+        assert row in said
 
 
 @pytest.mark.parametrize(
@@ -96,9 +98,9 @@ def test_what_cannot_be_measured_is_refused(
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_ended_before_its_time_it_leaves_nothing_behind(
-    number: signal.Signals, without_valgrind: dict[str, str], told: str, tmp_path: Path
+    number: signal.Signals, without_valgrind: dict[str, str], said: str, tmp_path: Path
 ) -> None:
-    assert told
+    assert said
     environ = {**without_valgrind, "TMPDIR": str(tmp_path)}
     with subprocess.Popen([RUN, "function"], env=environ, stderr=subprocess.PIPE) as running:
         program = psutil.Process(running.pid)

@@ -193,13 +193,13 @@ def test_two_that_start_at_once_do_not_disturb_each_other(project: Path) -> None
     ended = [(process.communicate(timeout=60), process.returncode) for process in both]
 
     assert sorted(status for _, status in ended) == [0, 1]
-    [told] = [errors for (_, errors), status in ended if status]
-    assert re.search("expected a free port|expected .* to be free", told)
-    assert "Traceback" not in told
+    [said] = [errors for (_, errors), status in ended if status]
+    assert re.search("expected a free port|expected .* to be free", said)
+    assert "Traceback" not in said
 
 
 @pytest.mark.parametrize("name", PORTS)
-def test_a_taken_port_is_told_with_who_has_it(project: Path, name: str) -> None:
+def test_a_taken_port_is_an_error_that_names_its_owner(project: Path, name: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         ended = subprocess.run(
@@ -216,7 +216,7 @@ def test_a_taken_port_is_told_with_who_has_it(project: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "environ", "status", "told"),
+    ("arguments", "environ", "status", "said"),
     [
         (["--twice"], {}, 2, "expected --sample, --once or nothing, found --twice"),
         (["--once", "dev"], {}, 2, "expected --sample, --once or nothing, found dev"),
@@ -225,8 +225,8 @@ def test_a_taken_port_is_told_with_who_has_it(project: Path, name: str) -> None:
         (["--once"], {"REGISTRY_TABLE": "models"}, 1, "expected <dataset>.<table>"),
     ],
 )
-def test_what_cannot_be_done_is_told(
-    project: Path, arguments: list[str], environ: dict[str, str], status: int, told: str
+def test_an_impossible_start_is_an_error_that_says_why(
+    project: Path, arguments: list[str], environ: dict[str, str], status: int, said: str
 ) -> None:
     ended = subprocess.run(
         [project / "deploy/local.sh", *arguments],
@@ -237,7 +237,7 @@ def test_what_cannot_be_done_is_told(
     )
 
     assert status == ended.returncode
-    assert told in ended.stderr
+    assert said in ended.stderr
     assert "Traceback" not in ended.stderr
 
 

@@ -30,7 +30,7 @@ CONTENT = bytes(range(256)) + b"\r\n\r\n--\r\n\n"
 
 
 class Function:
-    """Stands where the function does: notes every delivery, and answers 204 unless told."""
+    """Takes the function's place: records every delivery, and answers 204 by default."""
 
     def __init__(self) -> None:
         """Listen on any port; the caller serves and closes."""
@@ -183,7 +183,7 @@ def test_an_event_has_the_headers_and_the_body_of_a_real_one(cloud: Cloud) -> No
 
     number = headers.pop("ce-id")
     assert re.fullmatch(r"\d{16,17}", number)
-    # http.server reads bytes as Latin-1, and so does the framework: hence the garbled subject.
+    # http.server and the framework read bytes as Latin-1, so the subject is garbled.
     assert headers.pop("ce-subject").encode("latin-1").decode() == f"objects/{name}"
     assert {key: headers[key] for key in headers if key.startswith(("ce-", "content-t"))} == {
         "ce-specversion": "1.0",
@@ -236,7 +236,7 @@ def test_an_event_is_sent_again_until_acknowledged_and_holds_up_no_other(cloud: 
     assert [body for _, body in sent] == [sent[0][1]] * 3
 
 
-def test_changed_metadata_is_no_event(cloud: Cloud) -> None:
+def test_changed_metadata_makes_no_event(cloud: Cloud) -> None:
     changed = cloud.dev.blob("patched/v1/model")
     changed.metadata = {"uploader": "ann", "run": "7"}
     changed.upload_from_string(b"")
@@ -252,9 +252,7 @@ def test_changed_metadata_is_no_event(cloud: Cloud) -> None:
 
 @pytest.mark.parametrize("quotes", ["''", '""', "  "])
 @pytest.mark.parametrize("newline", [b"\n", b"\r\n"])
-def test_content_survives_whatever_the_multipart_format(
-    cloud: Cloud, quotes: str, newline: bytes
-) -> None:
+def test_content_survives_every_multipart_format(cloud: Cloud, quotes: str, newline: bytes) -> None:
     """Those of gcloud put the boundary in single quotes, and end lines with a bare line feed."""
     contents = [b"", b"\n", b"\r\n", b"\r" * 9, b"--", b"--===", CONTENT, os.urandom(100_001)]
     boundary = f"boundary={quotes}".replace(quotes, f"{quotes[0]}==7=={quotes[1]}".strip())
@@ -391,7 +389,7 @@ def test_a_name_that_cloud_storage_forbids_is_refused(cloud: Cloud, name: str) -
     assert answer.status_code == 400
 
 
-def test_a_copy_keeps_what_is_not_given_anew(cloud: Cloud) -> None:
+def test_a_copy_keeps_the_metadata_that_is_not_replaced(cloud: Cloud) -> None:
     source = cloud.dev.blob("kept/v1/model")
     source.metadata = {"uploader": "ann ☃"}
     source.upload_from_string(CONTENT, content_type="application/x-model")
@@ -430,7 +428,7 @@ def test_a_composite_object_has_no_md5_and_neither_has_its_copy(cloud: Cloud) ->
         assert written.download_as_bytes(checksum="md5") == CONTENT * 3
 
 
-def test_what_is_not_there_is_answered_as_clients_expect(cloud: Cloud) -> None:
+def test_a_missing_object_is_answered_as_clients_expect(cloud: Cloud) -> None:
     missing = cloud.dev.blob("missing")
 
     assert not missing.exists()
@@ -455,7 +453,7 @@ def test_a_batch_deletes_several(cloud: Cloud) -> None:
     assert not list(cloud.client.list_blobs(cloud.dev, prefix="batch/"))
 
 
-def test_gcloud_finds_what_it_asks_for_besides(cloud: Cloud) -> None:
+def test_gcloud_finds_everything_else_that_it_asks_for(cloud: Cloud) -> None:
     """It uploads large files to a path of its own, and asks what kind of bucket it is."""
     layout = requests.get(f"{cloud.url}/storage/v1/b/ml-models-dev/storageLayout", timeout=10)
     assert layout.json()["hierarchicalNamespace"] == {"enabled": False}

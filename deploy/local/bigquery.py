@@ -10,9 +10,9 @@
 # ]
 # ///
 """
-BigQuery on this machine: local-bigquery, on a loopback address, without a download at its start.
+BigQuery on this machine: local-bigquery, on a loopback address, without downloads at its start.
 
-Needs an environment of its own, as it does not run on the Python of the deployed function.
+It has an environment of its own, because it does not run on the deployed function's Python.
 """
 
 import argparse
@@ -31,7 +31,7 @@ def main() -> None:
     parser.add_argument("--data-dir", type=pathlib.Path, required=True)
     options = parser.parse_args()
 
-    # DuckDB keeps its extensions below HOME: let that be this environment, which has them.
+    # DuckDB looks for its extensions in HOME: make that this environment, which has them.
     os.environ["HOME"] = sys.prefix
     install_extensions()
 
@@ -43,11 +43,11 @@ def main() -> None:
 
 
 def install_extensions() -> None:
-    """Install from the wheels what DuckDB would otherwise download when it first needs it."""
+    """Install from wheels what DuckDB would download when it first needs it."""
     import duckdb  # noqa: PLC0415 - reads HOME when it is imported
     from duckdb_extensions import import_extension  # noqa: PLC0415 - as above
 
-    # One that is linked into DuckDB counts as installed, but is not found before it is needed.
+    # An extension that is linked into DuckDB counts as installed, but is not found when needed.
     installed = duckdb.sql(
         "SELECT extension_name FROM duckdb_extensions()"
         " WHERE installed AND install_mode <> 'STATICALLY_LINKED'"

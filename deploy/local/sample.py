@@ -1,9 +1,9 @@
 """
-Sample data for the local system: a dozen models, with a past, uploaded as anybody would.
+Sample data for the local system: a dozen models with three months of history.
 
 A line of MODELS is a version: who trained it, and how many days ago it reached each environment.
-dev is an upload; staging and prod are copies from the environment before, bucket to bucket. What
-comes twice is overwritten, and what has an exclamation mark gets bytes of its own.
+In dev it is uploaded; staging and prod get a copy from the bucket of the environment before. A
+second time in an environment overwrites it. An exclamation mark means other bytes.
 """
 
 import random
@@ -56,7 +56,7 @@ FOLDER = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """A version reaches an environment; with no `source`, as new bytes."""
+    """A version reaches an environment; without a `source`, as new bytes."""
 
     days_ago: int
     model: str
@@ -91,12 +91,12 @@ def steps() -> list[Step]:
 
 def upload(storage_url: str, project: str, buckets: Sequence[str]) -> int:
     """
-    Upload it all, and give the number of registrations which that makes.
+    Upload everything, and return how many registrations that makes.
 
     `buckets` are those of dev, staging and prod.
     """
     bucket_of = dict(zip(("dev", "staging", "prod"), buckets, strict=True))
-    chance = random.Random(0)  # noqa: S311 - the same for everybody
+    chance = random.Random(0)  # noqa: S311 - the same data for everybody
     count = 0
     for step in steps():
         for file, size in (FOLDER if step.model in FOLDERS else FILE).items():
@@ -105,7 +105,7 @@ def upload(storage_url: str, project: str, buckets: Sequence[str]) -> int:
                 project,
                 AnonymousCredentials(),  # type: ignore[no-untyped-call] # google-auth types it in part
                 client_options={"api_endpoint": storage_url},
-                # Understood by deploy/local/storage.py alone: a write of that time.
+                # Only deploy/local/storage.py knows it: the time of the write.
                 extra_headers={"x-generation": str(int(time.timestamp() * 1_000_000))},
             )
             name = f"{step.model}/{step.version}/{file}"

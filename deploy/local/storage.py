@@ -2,12 +2,12 @@
 # requires-python = ">=3.12"
 # dependencies = ["gcp-storage-emulator==2026.7.19", "google-crc32c==1.9.0"]
 # ///
-# ruff: noqa: SLF001 - the private names are what is mended
+# ruff: noqa: SLF001 - the fixes replace private names
 """
-Cloud Storage on this machine: gcp-storage-emulator, mended until Google's own clients work with it.
+Cloud Storage on this machine: gcp-storage-emulator, fixed for Google's own clients.
 
-Each completed write is sent on as an event, as Eventarc does. The mending replaces private names
-of the library, which is why its version is pinned exactly. Everything is kept in memory.
+Each completed write becomes an event (eventarc.py). The fixes replace private names of the library,
+so its version is pinned exactly. Everything is kept in memory.
 """
 
 import argparse
@@ -15,8 +15,6 @@ import base64
 import email
 import functools
 import hashlib
-import heapq
-import http.client
 import itertools
 import json
 import logging
@@ -31,8 +29,9 @@ from datetime import UTC, datetime
 from http import HTTPStatus
 from http.server import ThreadingHTTPServer
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
+from eventarc import Delivery, without_empty
 from gcp_storage_emulator import server
 from gcp_storage_emulator import storage as library
 from gcp_storage_emulator.exceptions import BadRequest, Conflict, NotFound
@@ -44,76 +43,11 @@ type Resource = dict[str, Any]
 type Handler = Callable[[Request, Response, Storage], None]
 
 
-class Delivery:
-    """
-    Sends finalized events to the function, each again until it is acknowledged.
-
-    Sixteen at once and each with its own back-off, so that a failing event holds up no other.
-    """
-
-    def __init__(self, address: str) -> None:
-        """Start the workers, which end with the process."""
-        self._address = urlsplit(address)
-        self._ids = itertools.count(time.time_ns() // 100)
-        self._due: list[tuple[float, int, float, Resource]] = []
-        self._changed = threading.Condition()
-        for _ in range(16):
-            threading.Thread(target=self._work, daemon=True).start()
-
-    def finalized(self, resource: Resource) -> None:
-        """Queue the event of a completed write, with the object as it is now."""
-        self._queue(next(self._ids), without_empty({**resource, "acl": None}), wait=0)
-
-    def _queue(self, number: int, resource: Resource, wait: float) -> None:
-        with self._changed:
-            heapq.heappush(self._due, (time.monotonic() + wait, number, wait, resource))
-            self._changed.notify()
-
-    def _next(self) -> tuple[int, float, Resource]:
-        with self._changed:
-            while not self._due or self._due[0][0] > time.monotonic():
-                self._changed.wait(self._due[0][0] - time.monotonic() if self._due else None)
-            self._changed.notify()  # one more worker looks when the next is due
-            return heapq.heappop(self._due)[1:]
-
-    def _work(self) -> None:
-        while True:
-            number, waited, resource = self._next()
-            try:
-                answer = f"answer {self._post(number, resource)}"
-            except (OSError, http.client.HTTPException) as error:
-                answer = repr(error)
-            if answer not in {f"answer {status}" for status in (102, 200, 201, 202, 204)}:
-                wait = min(waited * 2 or 0.5, 30)
-                name = f"gs://{resource['bucket']}/{resource['name']}"
-                sys.stderr.write(f"event of {name} not delivered: {answer}; again in {wait} s\n")
-                self._queue(number, resource, wait)
-
-    def _post(self, number: int, resource: Resource) -> int:
-        headers = {
-            "content-type": "application/json",
-            "ce-specversion": "1.0",
-            "ce-id": str(number),
-            "ce-type": "google.cloud.storage.object.v1.finalized",
-            "ce-source": f"//storage.googleapis.com/projects/_/buckets/{resource['bucket']}",
-            "ce-subject": f"objects/{resource['name']}".encode(),
-            "ce-time": resource["timeCreated"],
-            "ce-bucket": resource["bucket"],
-        }
-        to = self._address
-        connection = http.client.HTTPConnection(to.hostname or "", to.port, timeout=60)
-        try:
-            connection.request("POST", to.path or "/", json.dumps(resource), headers)
-            return connection.getresponse().status
-        finally:
-            connection.close()
-
-
 class Storage(library.Storage):  # type: ignore[misc] # it has no types
-    """The library's storage in memory, with objects described as Cloud Storage describes them."""
+    """The library's storage in memory, which describes objects as Cloud Storage does."""
 
     def __init__(self, finalized: Callable[[Resource], None]) -> None:
-        """Begin with no buckets."""
+        """Start without buckets."""
         super().__init__(use_memory_fs=True)
         self.lock = threading.Lock()
         self.completed: dict[str | None, Resource] = {}
@@ -129,7 +63,7 @@ class Storage(library.Storage):  # type: ignore[misc] # it has no types
         file_obj: Resource,
         file_id: str | None = None,
     ) -> None:
-        """Complete a write: whichever way an object is written, it ends here."""
+        """Complete a write: every way of writing an object ends here."""
         if file_name in {None, "", ".", ".."} or re.search(r"[\r\n]", file_name):
             raise BadRequest(f"Invalid object name: {file_name!r}")
         self._generation = max(self._generation + 1, time.time_ns() // 1000)
@@ -155,15 +89,15 @@ class Storage(library.Storage):  # type: ignore[misc] # it has no types
         self._finalized(file_obj)
 
     def _object_path(self, bucket_name: str, file_name: str) -> str:
-        # To the library a name is a path, where `a//b` is `a/b` and `..` an error.
+        # The library takes a name for a path, in which `a//b` is `a/b` and `..` is an error.
         return f"{bucket_name}/{hashlib.sha256(file_name.encode()).hexdigest()}"
 
     def _write_config_to_file(self) -> None:
-        """Save nothing: there is nobody to read it, and it takes longer with each object."""
+        """Save nothing: nobody reads it, and it takes longer with each object."""
 
 
 class Request(server.Request):  # type: ignore[misc] # it has no types
-    """A request, with what Cloud Storage would check before it does anything."""
+    """A request, with what Cloud Storage checks before it does anything."""
 
     def asked(self, parameter: str) -> str | None:
         """Read one parameter of the query."""
@@ -171,7 +105,7 @@ class Request(server.Request):  # type: ignore[misc] # it has no types
         return values[0]
 
     def check(self, body: object, storage: Storage) -> None:
-        """Refuse what is about another generation, or under a condition that is not met."""
+        """Refuse a request for another generation, or with a precondition that is not met."""
         if self.asked("upload_id") in storage.completed:
             return
         at = self.params
@@ -192,10 +126,10 @@ class Request(server.Request):  # type: ignore[misc] # it has no types
 
 
 class Response(server.Response):  # type: ignore[misc] # it has no types
-    """An answer as Cloud Storage gives it."""
+    """An answer as Cloud Storage sends it."""
 
     def __setitem__(self, key: str, value: str) -> None:
-        """Send text as UTF-8, which http.server would refuse: custom metadata are headers too."""
+        """Send text as UTF-8, which http.server refuses: custom metadata is sent in headers too."""
         super().__setitem__(key, value.encode().decode("latin-1"))
 
     def json(self, obj: Resource) -> None:
@@ -204,17 +138,17 @@ class Response(server.Response):  # type: ignore[misc] # it has no types
 
 
 class PreconditionFailed(Exception):
-    """A write is under a condition, such as `ifGenerationMatch=0`, that is not met."""
+    """A precondition of a write, such as `ifGenerationMatch=0`, is not met."""
 
 
 def require_generation(wanted: object, resource: Resource | None) -> None:
-    """Know only the latest generation of an object: there is no versioning here."""
+    """Fail for any generation but the latest: there is no versioning here."""
     if resource and wanted and str(wanted) != resource["generation"]:
         raise NotFound(f"No such object: {resource['name']} with generation {wanted}")
 
 
 def require(asked: Callable[[str], str | None], resource: Resource | None, of: str = "") -> None:
-    """Compare each precondition with the object; one that does not exist has generation 0."""
+    """Check each precondition; an object that does not exist has generation 0."""
     for counter, kind in itertools.product(("Generation", "Metageneration"), ("Match", "NotMatch")):
         wanted = asked(f"if{of}{counter}{kind}")
         found = int(resource[counter.lower()]) if resource else 0
@@ -223,7 +157,7 @@ def require(asked: Callable[[str], str | None], resource: Resource | None, of: s
 
 
 def read_body(handler: server.RequestHandler, query: Mapping[str, Sequence[str]]) -> object:
-    """Read what is uploaded as it is; the library would read a JSON file as a request."""
+    """Read an upload as it is; the library would read a JSON file as a request."""
     content_type = handler.headers.get("Content-Type", "")
     related = content_type.startswith("multipart/related")
     if not related and "upload_id" not in query and "media" not in query.get("uploadType", ()):
@@ -239,7 +173,7 @@ def multipart(content_type: str, body: bytes) -> Resource:
     """
     Split an upload into metadata and content, byte for byte.
 
-    gcloud quotes the boundary with `'` and ends lines with a bare line feed.
+    gcloud quotes the boundary with `'`, and ends lines with a line feed alone.
     """
     boundary = re.search(r"boundary=(['\"]?)([^;]+)\1", content_type)
     if not boundary:
@@ -256,23 +190,13 @@ def multipart(content_type: str, body: bytes) -> Resource:
 
 
 def timestamp(generation: int) -> str:
-    """Tell the time of a generation, which counts microseconds, as Cloud Storage writes it."""
+    """Return the time of a generation, which counts microseconds, as Cloud Storage writes it."""
     time_of = datetime.fromtimestamp(generation / 1_000_000, UTC)
     return time_of.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def without_empty(answer: Resource) -> Resource:
-    """Leave out what has no value, as Cloud Storage does: such as the MD5 of a composite object."""
-
-    def keep(part: Resource) -> Resource:
-        return {key: value for key, value in part.items() if value not in (None, [], {})}
-
-    answered: Resource = json.loads(json.dumps(answer), object_hook=keep)
-    return answered
-
-
 def write(request: Request, storage: Storage, content: bytes, given: Resource) -> Resource:
-    """Write what is made of other objects. Hashes are computed, whatever the client sent."""
+    """Write an object made of others. Hashes are computed, whatever the client sent."""
     bucket_name, name = [*request.params.values()][-2:]
     properties = {**given, "crc32c": None, "md5Hash": None}
     resource: Resource = objects._make_object_resource(
@@ -286,7 +210,7 @@ def write(request: Request, storage: Storage, content: bytes, given: Resource) -
 
 
 def copied(request: Request, storage: Storage) -> Resource:
-    """Copy an object with its metadata, except where the request gives other metadata."""
+    """Copy an object with its metadata, unless the request has other metadata."""
     source = request.params["bucket_name"], request.params["object_id"]
     given = {**storage.get_file_obj(*source), **(request.data or {})}
     return write(request, storage, storage.get_file(*source), given)
@@ -305,7 +229,7 @@ def rewrite(request: Request, response: Response, storage: Storage) -> None:
 
 
 def compose(request: Request, response: Response, storage: Storage) -> None:
-    """Answer objects.compose. Such an object has no MD5, and says of how many it is made."""
+    """Answer objects.compose. The new object has no MD5, and a count of its components."""
     bucket_name = request.params["bucket_name"]
     sources = []
     for part in request.data["sourceObjects"]:
@@ -320,7 +244,7 @@ def compose(request: Request, response: Response, storage: Storage) -> None:
 
 
 def patched(storage: Storage, bucket_name: str, name: str, changes: Resource) -> Resource | None:
-    """Merge, as Cloud Storage does: a null takes a property, or a key of the metadata, away."""
+    """Merge as Cloud Storage does: a null removes a property, or a key of the metadata."""
     before = storage.objects.get(bucket_name, {}).get(name)
     if not before:
         return None
@@ -335,7 +259,7 @@ def patched(storage: Storage, bucket_name: str, name: str, changes: Resource) ->
 
 
 def list_objects(request: Request, response: Response, storage: Storage) -> None:
-    """Answer objects.list, a page at a time. A page's token is where the one before it ended."""
+    """Answer objects.list, a page at a time. A page's token is the end of the page before."""
     found, prefixes = storage.get_file_list(
         request.params["bucket_name"],
         *(request.asked(parameter) for parameter in ("prefix", "delimiter", "matchGlob")),
@@ -357,7 +281,7 @@ def list_objects(request: Request, response: Response, storage: Storage) -> None
 
 
 def download(request: Request, response: Response, storage: Storage) -> None:
-    """Answer with the content; clients learn from headers which generation it is."""
+    """Answer with the content; headers say which generation it is."""
     library_download(request, response, storage)
     resource = storage.get_file_obj(*request.params.values())
     response["X-Goog-Generation"] = resource["generation"]
@@ -383,7 +307,7 @@ def managed_folders(_: Request, response: Response, __: Storage) -> None:
 
 
 def upload_partial(request: Request, response: Response, storage: Storage) -> None:
-    """Go on with an upload; a complete one answers with its object, as a client may ask again."""
+    """Continue an upload. If it is complete, answer with its object: a client may ask again."""
     if completed := storage.completed.get(request.asked("upload_id")):
         response.json(completed)
     else:
@@ -391,7 +315,7 @@ def upload_partial(request: Request, response: Response, storage: Storage) -> No
 
 
 def resumable_incomplete(response: Response, storage: Storage, upload_id: str, **_: object) -> None:
-    """Say how much has arrived; of nothing the library would say that it is one byte."""
+    """Say how much has arrived. For nothing, the library would say one byte."""
     response.status = objects.GoogleHTTPStatus.RESUME_INCOMPLETE
     if received := storage.get_resumable_byte_count(upload_id):
         response["Range"] = f"bytes=0-{received - 1}"
@@ -406,15 +330,15 @@ STATUSES: Mapping[type[Exception], HTTPStatus] = {
 
 
 def answered(handler: Handler) -> Handler:
-    """Handle one request at a time, and give a reason for each refusal, as clients expect."""
+    """Handle one request at a time, with a reason for each refusal, as clients expect."""
 
     def answer(request: Request, response: Response, storage: Storage) -> None:
         message = ""
         try:
-            body = request.data  # not under the lock: a slow upload holds up no other
+            body = request.data  # before the lock: a slow upload delays no other
             with storage.lock:
                 request.check(body, storage)
-                # Cloud Storage knows no such header: with it the sample has a past.
+                # Our own header, with which the sample data get a past.
                 storage.asked_generation = int(request.get_header("x-generation", 0))
                 handler(request, response, storage)
         except tuple(STATUSES) as error:
@@ -429,8 +353,8 @@ def answered(handler: Handler) -> Handler:
     return answer
 
 
-def mend() -> None:
-    """Put the functions above in the place of the library's."""
+def fix_library() -> None:
+    """Replace the library's functions by those above."""
     server.Request, server.Response = Request, Response
     objects.download, objects._patch = download, patched
     objects._resumable_incomplete, server._read_data = resumable_incomplete, read_body
@@ -442,7 +366,7 @@ def mend() -> None:
         (rf"(?:/storage/v1)?{bucket}/managedFolders", {"GET": managed_folders}),
         *server.HANDLERS,
     )
-    mended = {
+    fixed = {
         objects.ls: list_objects,
         objects.copy: copy,
         objects.rewrite: rewrite,
@@ -451,18 +375,18 @@ def mend() -> None:
         library_download: download,
     }
     server.HANDLERS = tuple(
-        (path, {method: answered(mended.get(handler, handler)) for method, handler in of.items()})
+        (path, {method: answered(fixed.get(handler, handler)) for method, handler in of.items()})
         for path, of in routes
     )
 
 
 class Server(ThreadingHTTPServer):
-    """A server for many connections at once, which expects clients to break them."""
+    """A server for many connections at once, which clients may break."""
 
     request_queue_size = 128
 
     def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ANN401 - as the base class
-        """Report what is not the client's doing."""
+        """Report errors, except that the client has gone away."""
         if not isinstance(sys.exception(), ConnectionError):
             super().handle_error(request, client_address)
 
@@ -471,16 +395,16 @@ def main() -> None:
     """Serve until ended by a signal."""
     parser = argparse.ArgumentParser(description="Serve Cloud Storage's JSON API on 127.0.0.1.")
     parser.add_argument("--port", type=int, required=True)
-    parser.add_argument("--project", help="the buckets' own; clients name it, nothing checks it")
+    parser.add_argument("--project", help="the project of the buckets; nothing checks it")
     parser.add_argument("--deliver-to", required=True, help="where events are sent")
     parser.add_argument("--bucket", action="append", default=[], help="made at the start")
     options = parser.parse_args()
 
-    # The state is in memory: there is nothing to save, and no thread to wait for.
+    # Everything is in memory: there is nothing to save.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: os._exit(0))
-    logging.disable()  # the library reports what its clients are told anyway, each 404
-    mend()
+    logging.disable()  # the library logs each 404, which the client sees anyway
+    fix_library()
     storage = Storage(Delivery(options.deliver_to).finalized)
     for name in options.bucket:
         buckets.create_bucket(name, storage)

@@ -1,5 +1,5 @@
 """
-The whole system on this machine: starts its parts, shows that they work, ends them all.
+The whole system on this machine: starts its parts, shows that they work, and ends them all.
 
 Run by deploy/local.sh, which makes the environments that it needs.
 """
@@ -8,7 +8,7 @@ import os
 import signal
 
 SIGNALS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
-for number in SIGNALS:  # nothing is started yet, and what follows takes a second
+for number in SIGNALS:  # nothing runs yet, and the imports below take a second
     signal.signal(number, lambda number, _: os._exit(128 + number))
 
 import argparse
@@ -56,7 +56,7 @@ STOP_SECONDS = 10
 
 
 class System:
-    """The parts, where they listen, and where they keep what they write."""
+    """The parts, where they listen, and where they write."""
 
     def __init__(self, ports: dict[str, int], project: str, buckets: list[str], table: str) -> None:
         """`table` is `<dataset>.<table>`."""
@@ -68,12 +68,12 @@ class System:
         self.function_url = f"http://{HOST}:{ports['FUNCTION_PORT']}"
         self.inventory_url = f"http://{HOST}:{ports['INVENTORY_PORT']}"
         self.ports = ports
-        # Always the same for the same port, so that a second terminal's exports go on to hold.
+        # The same for the same port, so that the exports in another terminal stay valid.
         self.state = LOCAL / "state" / str(ports["STORAGE_PORT"])
         self.parts: dict[str, subprocess.Popen[bytes]] = {}
 
     def exports(self) -> dict[str, str]:
-        """Give the variables with which Google's own clients talk to this system."""
+        """Return the variables with which Google's own clients talk to this system."""
         return {
             "GCP_PROJECT_ID": self.project,
             "GOOGLE_CLOUD_PROJECT": self.project,
@@ -92,7 +92,7 @@ class System:
 
     @contextlib.contextmanager
     def running(self) -> Iterator[None]:
-        """Start the parts, and end them and what they wrote, whatever happens in between."""
+        """Start the parts; in the end stop them and delete what they wrote, whatever happens."""
         self.state.mkdir(parents=True, exist_ok=True)
         with contextlib.closing(lock(self.state)):
             try:
@@ -146,13 +146,13 @@ class System:
         datasets = f"{self.bigquery_url}/bigquery/v2/projects/{self.project}/datasets"
         self._wait_until_it_answers("BigQuery", datasets, HTTPStatus.OK)
         self._wait_until_it_answers("Cloud Storage", self.storage_url, HTTPStatus.OK)
-        # It takes nothing but POST, and that would be an event.
+        # It accepts only POST, which would be an event.
         self._wait_until_it_answers("function", self.function_url, HTTPStatus.METHOD_NOT_ALLOWED)
-        # It would ask for the views, which are not there yet.
+        # Another path would query the views, which are not there yet.
         self._wait_until_it_answers("inventory", f"{self.inventory_url}/-", HTTPStatus.NOT_FOUND)
 
     def _start(self, name: str, *arguments: list[object], quiet: bool = True) -> None:
-        """Start a part; what it says goes to the terminal, or to a file when it says too much."""
+        """Start a part; its output goes to the terminal, or to a file if it prints too much."""
         with (self.state / f"{name}.log").open("wb") as log:
             self.parts[name] = subprocess.Popen(  # noqa: S603 - every word of it is our own
                 [str(argument) for part in arguments for argument in part],
@@ -202,7 +202,7 @@ class System:
         )
 
     def register_first(self) -> tuple[dict[str, object], float]:
-        """Upload an artifact, and wait for its row; give it, and the seconds it took to come."""
+        """Upload an artifact and wait for its row; return it, and how many seconds that took."""
         client = StorageClient(
             self.project,
             AnonymousCredentials(),  # type: ignore[no-untyped-call] # google-auth types it in part
@@ -216,7 +216,7 @@ class System:
         return row, time.monotonic() - uploaded
 
     def register_sample(self) -> int:
-        """Upload the sample data, and wait for their rows; give their number."""
+        """Upload the sample data and wait for their rows; return how many."""
         count = sample.upload(self.storage_url, self.project, self.buckets)
         self._wait_for_rows("gcs_path <> @value", FIRST, count=count)
         return count
@@ -243,7 +243,7 @@ def main() -> None:
     options = parser.parse_args()
     for number in SIGNALS:
         signal.signal(number, interrupt)
-    # A proxy between this machine and itself would be of no use.
+    # No proxy between this machine and itself.
     os.environ |= {"NO_PROXY": direct(), "no_proxy": direct()}
 
     prefix, table = os.environ["BUCKET_PREFIX"], os.environ["REGISTRY_TABLE"]
@@ -258,13 +258,13 @@ def main() -> None:
             print(f"  {column:<17} {json.dumps(value) if column == 'metadata' else value}")
         if options.sample:
             print("\nUploading the sample data", flush=True)
-            print(f"{system.register_sample()} registrations came of it")
+            print(f"{system.register_sample()} registrations")
         if not options.once:
             stay_up(system)
 
 
 def stay_up(system: System) -> None:
-    """Say how to talk to the system, and return when somebody asks for its end."""
+    """Print how to talk to the system, and return at Ctrl-C."""
     exports = "\n".join(f"export {key}={shlex.quote(v)}" for key, v in system.exports().items())
     bucket = system.buckets[0]
     table = f"{system.project}.{system.dataset}.{system.table}"
@@ -274,8 +274,8 @@ Function      {system.function_url}
 Cloud Storage {system.storage_url}
 BigQuery      {system.bigquery_url}
 
-In another terminal, so that gcloud storage, gsutil, bq, Python clients and the command line
-talk to it:
+Paste this in another terminal: then gcloud storage, gsutil, bq, Python clients and the command
+line talk to this system.
 
 {exports}
 
@@ -297,9 +297,9 @@ Ctrl-C ends it all. What the function logs comes below.
 
 
 def choose_ports() -> dict[str, int]:
-    """Read the ports from the environment, and make sure that they are free."""
+    """Read the ports from the environment, and check that they are free."""
     ports = {}
-    with contextlib.ExitStack() as probes:  # held until all are chosen, so that no two are the same
+    with contextlib.ExitStack() as probes:  # held until all are chosen, so that they differ
         for name, default in DEFAULT_PORTS.items():
             value = os.environ.get(name) or str(default)
             if not value.isascii() or not value.isdecimal() or int(value) > LAST_PORT:
@@ -314,7 +314,7 @@ def choose_ports() -> dict[str, int]:
 
 
 def lock(state: Path) -> TextIOWrapper:
-    """Hold a folder until the file is closed; two systems that start at once want the same one."""
+    """Lock a folder until the file is closed: another system may be starting on it."""
     file = (state / "lock").open("w")
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -324,13 +324,13 @@ def lock(state: Path) -> TextIOWrapper:
 
 
 def direct() -> str:
-    """List the hosts that are reached without a proxy."""
+    """Return the hosts that are reached without a proxy."""
     listed = os.environ.get("NO_PROXY") or os.environ.get("no_proxy") or HOST
     return listed if HOST in listed else f"{listed},{HOST}"
 
 
 def owner(port: int) -> str:
-    """Say who listens on a port, if somebody does, and as far as this user may know."""
+    """Return who listens on a port, if this user may see it."""
     with contextlib.suppress(psutil.Error):
         for connection in psutil.net_connections("tcp"):
             listens = connection.status == psutil.CONN_LISTEN and port in connection.laddr
@@ -343,7 +343,7 @@ def owner(port: int) -> str:
 
 
 def stop(processes: list[subprocess.Popen[bytes]]) -> None:
-    """End processes and all that they started; by force if they take their time."""
+    """End processes and their children; kill them if they take too long."""
     for number, patience in ((signal.SIGTERM, STOP_SECONDS), (signal.SIGKILL, STOP_SECONDS)):
         for process in processes:
             with contextlib.suppress(ProcessLookupError):
@@ -355,18 +355,18 @@ def stop(processes: list[subprocess.Popen[bytes]]) -> None:
 
 
 def end_with_parent() -> None:
-    """Have Linux end this process when its parent is gone, however that came."""
+    """Have Linux end this process when its parent is gone, for whatever reason."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(1, signal.SIGTERM)
 
 
 def interrupt(number: int, _frame: object) -> NoReturn:
-    """Turn every signal that ends a program into Ctrl-C."""
+    """Handle every ending signal like Ctrl-C."""
     raise KeyboardInterrupt(number)
 
 
 def fail(message: str) -> NoReturn:
-    """End, saying why."""
+    """Print why, and end."""
     sys.exit(f"deploy/local.sh: {message}")
 
 
@@ -375,6 +375,6 @@ if __name__ == "__main__":
         main()
     except KeyboardInterrupt as interruption:
         sys.exit(128 + interruption.args[0])
-    except BrokenPipeError:  # whoever read what it printed has gone
+    except BrokenPipeError:  # nobody reads the output any more
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)

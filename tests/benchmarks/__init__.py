@@ -1,1 +1,1 @@
-"""Benchmarks: what is measured, and how, is in the README beside."""
+"""Benchmarks: what is measured, and how, is in the README next to it."""

@@ -1,9 +1,8 @@
 """
-Measure the function beside the bare framework and beside the usual function, in one run.
+Measure the function next to the bare framework and the usual function, in one run.
 
-Each measure is taken of one after the other, round after round, so that whatever else the machine
-does meets all three. What is told is the median of the rounds, and their range; a ratio is that of
-the two values of a round.
+The three take turns within each round, so other load on the machine meets all of them. It prints
+the median of the rounds and their range; a ratio compares two values of one round.
 """
 
 import argparse
@@ -41,10 +40,10 @@ VCPU = 0.167  # what comes with 256 MB
 CONNECTIONS = [1, 8, 64]
 START_SECONDS = 300  # counted, and on a busy machine
 THREE_DIGITS = 100
-# What deploy/cloud.sh sets in the build and, as a folder of authorities, in the function.
+# What the deploy scripts set in the build and, as a folder of certificates, in the function.
 BUILD = {"SOURCE_DATE_EPOCH": "315532800"}
 DELIVERY = json.loads((ROOT / "tests/events/custom_metadata.json").read_text())["deliveries"][0]
-# Ended by a signal, it would leave its core where that is allowed.
+# A signal that ends it would make it dump its core.
 COUNT = [
     *("sh", "-c", 'ulimit -c 0; exec "$@"', "sh"),
     *(shutil.which("valgrind") or "valgrind", "--tool=callgrind", "--trace-children=yes"),
@@ -77,12 +76,12 @@ class Function:
 
     @property
     def megabytes(self) -> float:
-        """In memory; what is shared, also with other programs, counts in part."""
+        """Its memory; what other programs share counts in part."""
         return sum(one.memory_full_info().pss for one in self.tree) / 1e6
 
     @property
     def most_megabytes(self) -> float:
-        """In memory; each file counts once, and as if no other program had it open."""
+        """Its memory; each mapped file counts once and in full."""
         files: dict[str, int] = defaultdict(int)
         own = 0
         for mapping in (mapping for one in self.tree for mapping in one.memory_maps()):
@@ -94,7 +93,7 @@ class Function:
         return (own + sum(files.values())) / 1e6
 
     def send(self, events: int, connections: int = 1) -> list[float]:
-        """Deliver events, one after the other on each connection; give the seconds each took."""
+        """Deliver events, one after the other on each connection; return the seconds of each."""
         return asyncio.run(_send(self.port, events, connections))
 
     def send_apart(self, events: int) -> list[float]:
@@ -124,7 +123,7 @@ async def _send(port: int, events: int, connections: int) -> list[float]:
 
 
 def _event() -> bytes:
-    """Make an event as it is delivered, each of an object of its own."""
+    """Return an event as it is delivered, each for another object."""
     body = json.dumps(DELIVERY["body"] | {"generation": str(time.time_ns() // 1000)})
     headers = {**DELIVERY["headers"], "host": "localhost", "content-length": str(len(body))}
     lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
@@ -132,7 +131,7 @@ def _event() -> bytes:
 
 
 def build(folder: Path) -> None:
-    """Lay the sources out as a build does, below a folder for each, compiled."""
+    """Put the sources into a folder for each function, compiled, as a build does."""
     here = Path(__file__).parent
     sources = {"floor": here / "floor.py", "usual": here / "usual.py", "ours": ROOT / "main.py"}
     for peer, main in sources.items():
@@ -202,11 +201,11 @@ class Benchmark:
             with self.serving(peer, [*COUNT, f"--callgrind-out-file={folder}/%p"]) as function:
                 function.send(1)
                 processes = function.tree
-                # At this signal it writes what it has counted, without an orderly end.
+                # At this signal it writes what it has counted.
                 for one in reversed(processes):
                     one.send_signal(signal.SIGXCPU)
                 psutil.wait_procs(processes, timeout=60)
-            # A fork takes along what was counted before it.
+            # The count of a fork includes what came before it.
             counts = (Path(folder) / str(processes[-1].pid)).read_text(errors="replace")
         [total] = re.findall(r"^totals: (\d+)", counts, re.MULTILINE)
         return {"start to first row, million instructions": int(total) / 1e6}
@@ -247,7 +246,7 @@ class Benchmark:
         marks = [1, self.events // 20, self.events // 2, self.events]
         before = self.google.connections
         with self.serving(peer) as function:
-            # More would take the usual function its time, and a gigabyte for some thousands.
+            # More would take the usual function minutes, and a gigabyte.
             for mark in marks[:2] if peer == "usual" else marks:
                 function.send(mark - sent, min(8, mark - sent))
                 sent = mark
@@ -267,7 +266,7 @@ def _listens(port: int) -> bool:
 
 @contextlib.contextmanager
 def _quota(share: float) -> Iterator[Sequence[str] | None]:
-    """Make a control group with a share of a processor; give what starts a program in it."""
+    """Make a control group with a share of a CPU; yield what starts a program in it."""
     cgroups, name = Path("/sys/fs/cgroup"), f"benchmark-{os.getpid()}"
     period = 100_000
     if (cgroups / "cpu").is_dir():
@@ -292,7 +291,7 @@ def _quota(share: float) -> Iterator[Sequence[str] | None]:
 
 
 def at_least(least: int) -> Callable[[str], int]:
-    """Give what reads an option which is a number, and not a smaller one."""
+    """Return a parser for an option: a number that is at least `least`."""
 
     def read(text: str) -> int:
         if not text.isdecimal() or int(text) < least:
@@ -314,7 +313,7 @@ def arguments(name: str, description: str | None) -> argparse.ArgumentParser:
 
 
 def run(*programs: Callable[[], None]) -> None:
-    """Run one after the other; a signal that ends them, as Ctrl-C does, ends them quietly."""
+    """Run one after the other; Ctrl-C and signals end them quietly."""
     try:
         for program in programs:
             program()
@@ -373,16 +372,16 @@ def show(table: Table) -> None:
 def _table(measured: Mapping[str, Mapping[str, Sequence[float]]]) -> Table:
     table = Table("medians of the rounds", *PEERS, "ours / floor", "ours / usual", box=MARKDOWN)
     for name, values in measured.items():
-        cells = [told(values[peer]).partition(" ")[0] for peer in PEERS]
+        cells = [median_and_range(values[peer]).partition(" ")[0] for peer in PEERS]
         for peer in ("floor", "usual"):
             pairs = zip(values["ours"], values[peer], strict=False)
-            cells.append(told([ours / theirs for ours, theirs in pairs if theirs]))
+            cells.append(median_and_range([ours / theirs for ours, theirs in pairs if theirs]))
         table.add_row(name, *cells)
     return table
 
 
-def told(values: Sequence[float]) -> str:
-    """Tell the median, and the range where there is one: `1.85 (1.71 to 1.99)`."""
+def median_and_range(values: Sequence[float]) -> str:
+    """Return the median, and the range if there is one: `1.85 (1.71 to 1.99)`."""
     if not values:
         return ""
     whole = max(values) >= THREE_DIGITS or all(float(value).is_integer() for value in values)

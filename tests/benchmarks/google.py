@@ -1,7 +1,6 @@
 """
-What the function meets at Google, each as fast as it can be: BigQuery behind TLS, which takes
-whatever is inserted; the metadata server, which hands out tokens; Cloud Storage, which lists a
-bucket.
+What the function meets at Google, as fast as possible: a BigQuery over TLS that takes every row; a
+metadata server that hands out tokens; a Cloud Storage that lists a bucket.
 
 Run with a folder, it serves until it is ended, and writes there what `serving` reads.
 """
@@ -45,7 +44,7 @@ KEY, CERTIFICATE, BUNDLE, AUTHORITIES, ADDRESSES = (
 
 @dataclass(frozen=True)
 class Google:
-    """Where it listens, and which variables lead a function there."""
+    """Where it listens, and the variables with which a function finds it."""
 
     bigquery: str
     metadata: str
@@ -53,13 +52,13 @@ class Google:
 
     @property
     def environ(self) -> Mapping[str, str]:
-        """What a function finds at Google, and what leads it here instead."""
+        """The variables that Google sets, and those that point here instead."""
         return {
             "GCP_PROJECT_ID": PROJECT,
             "LOG_EXECUTION_ID": "true",
             "GCE_METADATA_HOST": self.metadata,
             "GCE_METADATA_IP": self.metadata,
-            # The authorities of certifi, which are read if nothing else is said, and this one.
+            # The certificates of certifi, which are read by default, and this one.
             "REQUESTS_CA_BUNDLE": str(self.folder / BUNDLE),
             "BENCHMARK_BIGQUERY": f"{BIGQUERY_HOST}={self.bigquery}",
             "PYTHONPATH": str(Path(__file__).parent / "hosts"),
@@ -67,12 +66,12 @@ class Google:
 
     @property
     def authorities(self) -> str:
-        """Stands for /etc/ssl/certs."""
+        """The folder that stands for /etc/ssl/certs."""
         return str(self.folder / AUTHORITIES)
 
     @property
     def connections(self) -> int:
-        """How many were opened to BigQuery so far."""
+        """How many connections to BigQuery were opened."""
         return int(requests.get(f"http://{self.metadata}/connections", timeout=5).text)
 
 
@@ -106,7 +105,7 @@ def certify(folder: Path) -> None:
 
 
 def objects(bucket: str, asked: Mapping[str, list[str]]) -> str:
-    """List a page of a bucket which holds as many objects as its name says: `b-10000-dev`."""
+    """List a page of a bucket with as many objects as its name says: `b-10000-dev`."""
     size = int(bucket.split("-")[1])
     begin = int(asked.get("pageToken", ["0"])[0])
     end = min(begin + PAGE, size)
@@ -133,7 +132,7 @@ class Connections:
     """Answers each connection for as long as it lasts, and counts them."""
 
     def __init__(self, answer: Callable[[str, Mapping[str, list[str]]], str | None]) -> None:
-        """`answer` gives what is at a path, asked with a query; None if nothing is there."""
+        """`answer` returns what is at a path, for a query; None if nothing is there."""
         self.count = 0
         self._answer = answer
 
@@ -152,7 +151,7 @@ class Connections:
 
 
 async def _addresses(reader: asyncio.StreamReader) -> AsyncIterator[str]:
-    """Read the requests of a connection, and give what each asks for."""
+    """Read the requests of a connection, and yield what each asks for."""
     while True:
         head = (await reader.readuntil(b"\r\n\r\n")).decode()
         _, _, rest = head.lower().partition("\r\ncontent-length:")

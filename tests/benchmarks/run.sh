@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 #
-# Measure the function beside the bare framework and beside the usual function, then the
-# reconciliation and the views at growing sizes. Takes twelve minutes, and wants an idle machine.
+# Measure the function next to the bare framework and the usual function, then the reconciliation and
+# the views at growing sizes. It takes twelve minutes and an idle machine.
 #
 # Usage: tests/benchmarks/run.sh [function [option…] | sizes [option…]]
 #

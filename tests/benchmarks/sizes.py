@@ -1,7 +1,8 @@
 """
 Measure the reconciliation and the views at growing sizes of a bucket and of the table.
 
-BigQuery is the local one, and its share of the time is its own; the memory is that of the command.
+BigQuery is the local one, so its share of the time says nothing about Google's. Memory is the
+command's.
 """
 
 import os
@@ -38,8 +39,8 @@ SELECT
 FROM UNNEST(GENERATE_ARRAY(0, {size} - 1)) AS i
 WHERE MOD(i, 100) != 7
 """
-# Starts a program and tells its memory in kB: with Linux a program begins with the peak of the
-# process that starts it, so that has to be a small one.
+# Starts a program and prints its memory in kB. On Linux a program starts with the peak of its
+# parent, so that has to be a small one.
 SMALL = """
 import os, sys
 pid = os.posix_spawn(sys.argv[1], sys.argv[1:], os.environ)
@@ -55,15 +56,14 @@ COMMANDS = {
 
 
 def load(client: bigquery.Client, size: int) -> None:
-    """Make a registry with so many uploads in a dataset of its own."""
+    """Make a registry with so many uploads, in a dataset of its own."""
     dataset = f"b{size}"
-    client.create_dataset(dataset)
     make_registry(client, dataset)
     client.query_and_wait(ROWS.format(dataset=dataset, size=size, time=google.TIME))
 
 
 def run(command: Sequence[str], environ: Mapping[str, str], output: Path) -> tuple[float, float]:
-    """Run the command line; give the seconds it took, and the MB it had at most."""
+    """Run the command line; return the seconds it took, and its most memory in MB."""
     started = time.monotonic()
     with output.open("wb") as file:
         ended = subprocess.run(
@@ -99,8 +99,8 @@ def main() -> None:
     options = parser.parse_args()
     grow = len(options.sizes) > 1 and options.sizes == sorted(set(options.sizes))
     if not grow or any(size % MODEL for size in options.sizes):
-        told = " ".join(map(str, options.sizes))
-        parser.error(f"--sizes: expected several multiples of {MODEL} that grow, found {told}")
+        sizes = " ".join(map(str, options.sizes))
+        parser.error(f"--sizes: expected several multiples of {MODEL} that grow, found {sizes}")
 
     console = Console()
     measured: dict[str, dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
@@ -137,7 +137,9 @@ def _table(measured: Mapping[str, Mapping[int, Sequence[float]]], sizes: Sequenc
         growth = statistics.median(values[larger]) - statistics.median(values[smaller])
         slope = growth / (larger - smaller) * FURTHER
         table.add_row(
-            name, *(function.told(values[size]) for size in sizes), function.told([slope])
+            name,
+            *(function.median_and_range(values[size]) for size in sizes),
+            function.median_and_range([slope]),
         )
     return table
 
