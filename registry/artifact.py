@@ -1,4 +1,4 @@
-"""The grammar of an artifact's place in its bucket."""
+"""The grammar of an artifact's name in its bucket."""
 
 import re
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ _ARTIFACT = re.compile(
     r"(?P<model_name>[^/]+)/v0*(?P<digits>[0-9]+)/(?P<file_name>.+)",
     re.DOTALL,
 )
-# gcloud puts them at the bucket's root by default, gsutil below a random folder there.
+# gcloud puts them at the bucket's root by default, gsutil in a random folder there.
 _UPLOAD_PART = re.compile(r"(.*/)?(gcloud|gsutil)/tmp/parallel_composite_uploads/.*", re.DOTALL)
 
 
@@ -37,7 +37,7 @@ class ArtifactPath:
     @classmethod
     def parse(cls, name: str) -> Self:
         """
-        Read an object's name.
+        Parse an object's name.
 
         Raises:
             FolderMarker: It ends in a slash.
@@ -50,7 +50,7 @@ class ArtifactPath:
             raise UploadPart(_explain(name, "a temporary part of an upload"))
         match = _ARTIFACT.fullmatch(name)
         if match is None:
-            raise InvalidArtifactPath(_explain(name, "upload it below a model and a version"))
+            raise InvalidArtifactPath(_explain(name, "upload it to a folder <model>/v<N>/"))
         if len(match["digits"]) > len(str(INT64_MAX)) or int(match["digits"]) > INT64_MAX:
             raise InvalidArtifactPath(_explain(name, f"N is at most {INT64_MAX}"))
         return cls(

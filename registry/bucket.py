@@ -1,4 +1,4 @@
-"""A bucket of Cloud Storage: what is there. It reads names and facts, never contents."""
+"""Lists a bucket of Cloud Storage. It reads names and facts, never contents."""
 
 import os
 from collections.abc import Iterator, Mapping
@@ -8,25 +8,24 @@ from google.api_core.exceptions import GoogleAPIError
 from google.auth.exceptions import DefaultCredentialsError, GoogleAuthError
 from google.cloud.storage import Client
 
-from registry.bigquery import LOG_IN, explain
+from registry.clients import LOG_IN, explain
 from registry.errors import ListingFailed, NoCredentials
 from registry.event import StorageObject
-from registry.reconciliation import Listed
 from registry.settings import Settings
 
 ANSWER_SECONDS = 60.0
 
-# Beside a list the client asks for the bucket itself, in a thread that goes on alone, for what
-# traces would show: it takes a permission which listing does not, and is logged as denied.
+# With each list the client also asks for the bucket itself, on a thread of its own, to name it in
+# traces. That needs a permission which listing does not, and is logged as denied.
 _NO_REQUEST_FOR_TRACES = "DISABLE_GCS_PYTHON_CLIENT_OTEL_BUCKET_METADATA"
 
 _FIELDS = (
     "nextPageToken,items(name,generation,size,timeCreated,timeDeleted,crc32c,md5Hash,metadata)"
 )
-_OUT_OF_REACH = "see whether this machine reaches Cloud Storage, and ask again"
+_OUT_OF_REACH = "check that this machine reaches Cloud Storage, and try again"
 _REMEDIES: Mapping[int | None, str] = {
-    HTTPStatus.FORBIDDEN: "it takes storage.objects.list, as in roles/storage.legacyBucketReader",
-    HTTPStatus.NOT_FOUND: "see its name, --bucket-prefix; deploy/setup.sh makes the buckets",
+    HTTPStatus.FORBIDDEN: "you need storage.objects.list, as in roles/storage.legacyBucketReader",
+    HTTPStatus.NOT_FOUND: "check its name and --bucket-prefix; deploy/setup.sh makes the buckets",
 }
 
 
@@ -41,12 +40,12 @@ class Bucket:
     @classmethod
     def connect(cls, settings: Settings, name: str) -> "Bucket":
         """
-        Make the client, as STORAGE_EMULATOR_HOST says if it is set; nothing is sent yet.
+        Make the client, of STORAGE_EMULATOR_HOST if it is set; nothing is sent yet.
 
         Raises:
-            ListingFailed: Of bucket and table one is real, the other emulated: what the real table
-                holds would be taken for gone.
-            NoCredentials: There are none on this machine.
+            ListingFailed: Either the bucket or the table is emulated, but not both: everything
+                would look removed.
+            NoCredentials: This machine has none.
         """
         if bool(os.environ.get("STORAGE_EMULATOR_HOST")) != settings.emulated:
             raise ListingFailed(
@@ -59,14 +58,17 @@ class Bucket:
         except DefaultCredentialsError as error:
             raise NoCredentials(f"expected Google credentials, found none: {LOG_IN}") from error
 
-    def objects(self, prefix: str = "", *, all_generations: bool = False) -> Iterator[Listed]:
+    def objects(
+        self, prefix: str = "", *, all_generations: bool = False
+    ) -> Iterator[StorageObject]:
         """
-        List what is there in the order of its names, a page at a time.
+        List the objects in the order of their names, a page at a time.
 
-        With `all_generations` also what was overwritten or deleted, as far as the bucket keeps it.
+        With `all_generations` also those that were overwritten or deleted, if the bucket keeps
+        them.
 
         Raises:
-            ListingFailed: Cloud Storage did not answer; what came before is right all the same.
+            ListingFailed: Cloud Storage did not answer; what came before is still right.
         """
         try:
             blobs = self._client.list_blobs(
@@ -82,7 +84,7 @@ class Bucket:
             ) from error
         try:
             for blob in blobs:
-                stored = StorageObject(
+                yield StorageObject(
                     bucket=self.name,
                     name=blob.name,
                     generation=blob.generation,
@@ -91,10 +93,10 @@ class Bucket:
                     crc32c=blob.crc32c,
                     md5_hash=blob.md5_hash,
                     metadata=blob.metadata or {},
+                    time_deleted=blob.time_deleted,
                 )
-                yield Listed(stored=stored, live=blob.time_deleted is None)
         except (GoogleAPIError, GoogleAuthError, OSError) as error:
-            # It refused, or was out of reach: all errors of requests are OSErrors.
+            # It refused, or is out of reach: all errors of requests are OSErrors.
             remedy = _REMEDIES.get(getattr(error, "code", None), _OUT_OF_REACH)
             raise ListingFailed(
                 f"expected the list of gs://{self.name}, {explain(error, {})}: {remedy}"

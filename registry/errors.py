@@ -1,22 +1,22 @@
 """
-The errors of the registry. Their type says what the caller should do.
+The errors of the registry. An error's type says what the caller should do.
 
 RegistryError
 ├── InvalidSettings             stop: the function must not start like this
 ├── NoCredentials               stop: somebody has to log in
-├── NotForTheRegistry           skip: the event is as it should be, and of no concern here
+├── NotForTheRegistry           skip: nothing is wrong with the event, but it is not ours
 │   ├── OtherEventType
 │   ├── UnknownEnvironment
 │   └── InvalidArtifactPath
-│       ├── FolderMarker        … and nobody need look at it
-│       └── UploadPart          … and nobody need look at it
-├── InvalidEvent                drop: no repeat will mend it, somebody should look at it
-├── AppendFailed                repeat: somebody, or time, can mend the cause
-├── QueryFailed                 tell whoever asked: the same holds
-├── ListingFailed               tell whoever asked: the same holds
-└── OutOfOrder                  stop: what would be said could be wrong
+│       ├── FolderMarker        … and nobody needs to look at it
+│       └── UploadPart          … and nobody needs to look at it
+├── InvalidEvent                drop: no retry can fix it; somebody should look at it
+├── AppendFailed                retry: somebody, or time, can fix the cause
+├── QueryFailed                 report it to the person who asked: somebody, or time, can fix it
+├── ListingFailed               the same
+└── OutOfOrder                  stop: a result could be wrong
 
-This module imports nothing, so that every other one can import it.
+It imports nothing, so that every other module can import it.
 """
 
 
@@ -25,7 +25,7 @@ class RegistryError(Exception):
 
 
 class InvalidSettings(RegistryError, ValueError):
-    """The environment variables do not make a configuration; every problem is listed."""
+    """The environment variables are not a valid configuration; every problem is listed."""
 
 
 class NoCredentials(RegistryError):
@@ -33,7 +33,7 @@ class NoCredentials(RegistryError):
 
 
 class NotForTheRegistry(RegistryError, ValueError):
-    """An event that is no upload of an artifact."""
+    """An event that is not the upload of an artifact."""
 
 
 class OtherEventType(NotForTheRegistry):
@@ -49,15 +49,15 @@ class InvalidArtifactPath(NotForTheRegistry):
 
 
 class FolderMarker(InvalidArtifactPath):
-    """The empty object with which tools stand in for a folder."""
+    """The empty object that tools create for a folder."""
 
 
 class UploadPart(InvalidArtifactPath):
-    """A temporary part which Google's own clients leave while uploading a large file."""
+    """A temporary part that Google's own clients leave while they upload a large file."""
 
 
 class InvalidEvent(RegistryError, ValueError):
-    """A finalized event from which a required fact is missing, or in which it is unreadable."""
+    """A finalized event in which a required fact is missing or unreadable."""
 
 
 class AppendFailed(RegistryError):

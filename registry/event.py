@@ -1,4 +1,4 @@
-"""What a Cloud Storage event says of an object."""
+"""What a Cloud Storage event says about an object."""
 
 import json
 import re
@@ -23,11 +23,11 @@ _SHOWN_CHARACTERS = 200
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StorageObject:
     """
-    One generation of an object, as its finalized event describes it.
+    One generation of an object, as its event or a list of its bucket describes it.
 
-    `size` is in bytes, `time_created` is in UTC, `crc32c` and `md5_hash` are in base64 as Cloud
-    Storage gives them; a composite object has no `md5_hash`. `metadata` is the custom metadata,
-    empty when none was set.
+    `size` is in bytes, times are in UTC, `crc32c` and `md5_hash` are in base64 as Cloud Storage
+    sends them; a composite object has no `md5_hash`. `metadata` is the custom metadata, empty when
+    none was set. `time_deleted` is when the generation stopped being live; None while it is live.
     """
 
     bucket: str
@@ -38,14 +38,15 @@ class StorageObject:
     crc32c: str | None
     md5_hash: str | None
     metadata: Mapping[str, Any]
+    time_deleted: datetime | None = None
 
     @classmethod
     def from_event(cls, event: CloudEvent) -> Self:
         """
         Read a finalized event.
 
-        The name is taken from the body: the attribute `subject` travels in a header, where
-        anything but ASCII arrives garbled.
+        The name is taken from the body: the attribute `subject` is sent in a header, where anything
+        but ASCII arrives garbled.
 
         Raises:
             OtherEventType: It is not a finalized event.
@@ -88,13 +89,13 @@ def _text(data: Mapping[str, Any], key: str, *, max_bytes: int) -> str:
 
 
 def _optional_text(data: Mapping[str, Any], key: str) -> str | None:
-    """Read what may be missing: no upload is lost because such a fact is unusable."""
+    """Read a fact that may be missing. If it is unusable, the upload is registered without it."""
     value = data.get(key)
     return value if isinstance(value, str) and value and _is_storable(value) else None
 
 
 def _int64(data: Mapping[str, Any], key: str) -> int:
-    """Cloud Storage writes an int64 as a string of digits; some of its samples, as a number."""
+    """Read an int64: Cloud Storage writes it as digits in a string, some samples as a number."""
     value = data.get(key)
     digits = str(value) if type(value) is int else value
     if isinstance(digits, str) and re.fullmatch(r"[0-9]{1,19}", digits):
@@ -122,10 +123,10 @@ def _time(data: Mapping[str, Any], key: str) -> datetime:
 
 def _metadata(data: Mapping[str, Any]) -> Mapping[str, Any]:
     """
-    Read the custom metadata, which Cloud Storage sends as text; plain numbers are harmless.
+    Read the custom metadata. Cloud Storage sends text; plain numbers are harmless.
 
-    No upload is lost because its metadata are unusable. Nor may they be such that BigQuery could
-    not store them: the event would fail, and come back for a day.
+    If BigQuery could not store the metadata, the upload is registered without it: otherwise the
+    event would fail and come back for a day.
     """
     value = data.get("metadata")
     if isinstance(value, Mapping) and all(map(_is_scalar, value.values())) and _is_storable(value):
@@ -140,7 +141,7 @@ def _is_scalar(value: object) -> bool:
 
 
 def _is_storable(value: object) -> bool:
-    """Tell JSON from what only Python takes for it: NaN, and half of a surrogate pair."""
+    """Whether it is valid JSON. Python also accepts NaN and half of a surrogate pair."""
     try:
         json.dumps(value, allow_nan=False, ensure_ascii=False).encode()
     except ValueError:
@@ -149,6 +150,6 @@ def _is_storable(value: object) -> bool:
 
 
 def shorten(value: object) -> str:
-    """Show a value, or the beginning of a long one, in a message."""
+    """Return a value for a message, or the beginning of a long one."""
     shown = repr(value)
     return shown if len(shown) <= _SHOWN_CHARACTERS else f"{shown[:_SHOWN_CHARACTERS]}…"

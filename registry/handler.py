@@ -1,16 +1,16 @@
 """The use case: register what an event is about."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 
 from cloudevents.http import CloudEvent
 
 from registry.artifact import ArtifactPath
+from registry.environment import Environment
 from registry.errors import FolderMarker, InvalidEvent, NotForTheRegistry, UploadPart
-from registry.event import StorageObject
+from registry.event import StorageObject, shorten
 from registry.outcome import Outcome, Result, Severity
 from registry.registration import Registration
-from registry.settings import Environment
 from registry.table import RegistryTable
 
 
@@ -18,8 +18,8 @@ def register(event: CloudEvent, table: RegistryTable, clock: Callable[[], dateti
     """
     Register the artifact that an event is about, if it is about one.
 
-    Never raises: what went wrong is in the outcome, whose `error` is set when the event has to
-    be delivered again. `clock` gives the time of the registration, with a time zone.
+    Never raises: what went wrong is in the outcome, whose `error` is set if the event has to be
+    delivered again. `clock` returns the time of the registration, with a time zone.
     """
     stored = artifact = environment = failure = None
     try:
@@ -37,7 +37,7 @@ def register(event: CloudEvent, table: RegistryTable, clock: Callable[[], dateti
         result, severity, message = Result.SKIPPED, Severity.WARNING, str(error)
     except InvalidEvent as error:
         result, severity, message = Result.INVALID, Severity.ERROR, str(error)
-    except Exception as error:  # noqa: BLE001 - AppendFailed, or a fault of our own: nothing is lost
+    except Exception as error:  # noqa: BLE001 - AppendFailed, or a bug of ours: nothing is lost
         result, severity, message = Result.FAILED, Severity.ERROR, str(error)
         failure = error
 
@@ -57,6 +57,17 @@ def register(event: CloudEvent, table: RegistryTable, clock: Callable[[], dateti
     )
 
 
+def unreadable(headers: Iterable[str], content_type: str | None, body: bytes) -> Outcome:
+    """Return the outcome of a request that is not a CloudEvent, by its headers' names."""
+    ours = sorted(name.lower() for name in headers if name.lower().startswith("ce-"))
+    message = (
+        "expected a CloudEvent, with the headers ce-id, ce-source, ce-specversion, ce-type and JSON"
+        f" data, or all in one JSON body; found the headers {', '.join(ours) or '(none)'},"
+        f" content type {shorten(content_type)} and the body {shorten(body)}"
+    )
+    return Outcome(result=Result.INVALID, severity=Severity.ERROR, message=message)
+
+
 def _text_or_none(value: object) -> str | None:
-    """Give what is text; no more of it than a name can have, as a log line has its limits."""
+    """Return text, at most as long as a name can be: a log line has its limits."""
     return value[:1024] if isinstance(value, str) else None

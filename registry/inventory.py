@@ -1,11 +1,9 @@
-"""What is where, since when, by whom, and whether it is the same: typed reads of the views."""
+"""One query of the views for each question about the inventory."""
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from enum import StrEnum
-from typing import Any, Self
+from typing import Any
 
 from google.api_core.exceptions import GoogleAPIError
 from google.auth.exceptions import GoogleAuthError, RefreshError
@@ -13,14 +11,22 @@ from google.cloud import bigquery
 from google.cloud.bigquery.retry import DEFAULT_JOB_RETRY, DEFAULT_RETRY
 
 from registry.artifact import INT64_MAX, ArtifactPath
-from registry.bigquery import LOG_IN, explain, reasons
+from registry.clients import LOG_IN, explain, reasons
+from registry.environment import Environment
 from registry.errors import QueryFailed
-from registry.reconciliation import Registered
-from registry.settings import Environment
+from registry.rows import (
+    OUTDATED,
+    Generation,
+    LatestModel,
+    ModelVersion,
+    ModelVersionFiles,
+    Promotion,
+    Registered,
+    Row,
+)
 
-# An answer may take its time when the table is large, but all is over within a minute, unless a
-# bucket's whole history is asked for, which nobody waits for. The client's own defaults would go on
-# for ten.
+# A large table takes time, but every question ends within a minute, except for a bucket's whole
+# history, for which nobody waits. The client's own defaults would go on for ten minutes.
 ANSWER_SECONDS = 30.0
 HISTORY_SECONDS = 900.0
 RETRY_SECONDS = 20.0
@@ -28,167 +34,17 @@ RETRY_SECONDS = 20.0
 _PAGE_ROWS = 20_000
 _EVER = datetime.fromtimestamp(0, UTC)
 _REMEDIES = {
-    "accessDenied": "whoever asks needs roles/bigquery.dataViewer on the dataset and"
+    "accessDenied": "you need roles/bigquery.dataViewer on the dataset and"
     " roles/bigquery.jobUser on the project",
     "notFound": "run deploy/setup.sh, which makes the table and the views",
-    "invalidQuery": "run deploy/setup.sh, which brings the table and the views up to date",
+    "invalidQuery": OUTDATED,
 }
-_OUT_OF_REACH = ": see whether this machine reaches BigQuery, and ask again"
-
-
-class Comparison(StrEnum):
-    """How a model version compares with what the environment before has of it."""
-
-    IDENTICAL = "identical"
-    DIFFERENT = "different"
-    UNKNOWN = "unknown"
-    SKIPPED = "skipped"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
-    """A row of a view: a field for each column."""
-
-    @classmethod
-    def from_row(cls, row: Mapping[str, Any]) -> Self:
-        """Take the columns that are known here; the view may have more."""
-        try:
-            return cls(**{field.name: row[field.name] for field in fields(cls)})
-        except KeyError as error:
-            raise QueryFailed(
-                f"expected views with the columns of this program, found {error}:"
-                f" {_REMEDIES['invalidQuery']}"
-            ) from error
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Generation(Row):
-    """A row of `registrations`: one write of an artifact's content. Sizes are in bytes."""
-
-    model_name: str
-    model_version: int
-    environment: str
-    gcs_bucket: str
-    gcs_path: str
-    file_size_bytes: int | None
-    upload_timestamp: datetime | None
-    uploader: str | None
-    registered_at: datetime
-    generation: int | None
-    crc32c: str | None
-    md5_hash: str | None
-    metadata: object
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Artifact(Generation):
-    """A row of `artifacts`: the newest generation, and how many there were before it."""
-
-    first_upload_timestamp: datetime
-    overwrites: int
-    gone_since: datetime | None
-
-    @property
-    def file_name(self) -> str:
-        """Its name below the version's folder."""
-        return self.gcs_path.split("/", 2)[-1]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ModelVersion(Row):
-    """
-    A row of `model_versions`: what an environment has of a version.
-
-    `fingerprint` is equal where the files are the same; None where a checksum is missing.
-    `gone_since` is when all of it was found to have vanished. `staging_vs_dev` is set in the row of
-    staging alone, `prod_vs_staging` in that of prod.
-    """
-
-    model_name: str
-    model_version: int
-    environment: str
-    files: int
-    total_bytes: int | None
-    first_upload_timestamp: datetime
-    last_upload_timestamp: datetime
-    uploaders: Sequence[str]
-    overwrites: int
-    fingerprint: str | None
-    gone_since: datetime | None
-    staging_vs_dev: str | None
-    prod_vs_staging: str | None
-
-    @property
-    def before(self) -> Environment | None:
-        """The environment before; None for the first."""
-        return {"staging": Environment.DEV, "prod": Environment.STAGING}.get(self.environment)
-
-    @property
-    def comparison(self) -> Comparison | None:
-        """With the environment before; None in the first."""
-        value = self.staging_vs_dev or self.prod_vs_staging
-        return None if value is None else Comparison(value)
-
-    @property
-    def verdict(self) -> str:
-        """The comparison in words; empty without one."""
-        if self.comparison is None:
-            return ""
-        return {
-            Comparison.IDENTICAL: f"same as {self.before}",
-            Comparison.DIFFERENT: f"differs from {self.before}",
-            Comparison.UNKNOWN: f"same as {self.before}? no checksum",
-            Comparison.SKIPPED: f"never was in {self.before}",
-        }[self.comparison]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LatestModel(ModelVersion):
-    """A row of `latest_models`: the highest version which an environment has of a model."""
-
-    versions_behind_dev: int
-    versions: int
-    versions_total_bytes: int | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ModelVersionFiles(ModelVersion):
-    """A row of `model_versions` with the rows of `artifacts` behind it, by path."""
-
-    artifacts: Sequence[Artifact]
-
-    @classmethod
-    def from_row(cls, row: Mapping[str, Any]) -> Self:
-        """Read the rows within the row as well."""
-        artifacts = [Artifact.from_row(artifact) for artifact in row["artifacts"]]
-        return super(ModelVersionFiles, cls).from_row({**row, "artifacts": artifacts})
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Promotion(Row):
-    """A row of `promotions`: when a version first reached each environment, and how it compares."""
-
-    model_name: str
-    model_version: int
-    dev_upload_timestamp: datetime | None
-    staging_upload_timestamp: datetime | None
-    prod_upload_timestamp: datetime | None
-    staging_vs_dev: str | None
-    prod_vs_staging: str | None
-
-
-def to_json(rows: Sequence[Row]) -> str:
-    """
-    Write rows as JSON: a list of objects whose keys are the views' columns.
-
-    INT64 is a number, a TIMESTAMP text in ISO 8601 and UTC, NULL null. All of it is ASCII.
-    """
-    return json.dumps([asdict(row) for row in rows], indent=2, default=datetime.isoformat)
+_OUT_OF_REACH = ": check that this machine reaches BigQuery, and ask again"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Filter:
-    """Which rows: of these environments, uploaded at `since` or later, at most `limit` of them."""
+    """Rows of these environments, uploaded at `since` or later, at most `limit` of them."""
 
     environments: Sequence[str] = tuple(Environment)
     since: datetime = _EVER
@@ -261,27 +117,18 @@ _GENERATIONS = """
       AND IFNULL(upload_timestamp, registered_at) >= @since
     ORDER BY IFNULL(upload_timestamp, registered_at) DESC, generation DESC
 """
+# A name is gone if its newest generation is, which the view artifacts knows.
 _REGISTERED = """
     SELECT
-      registrations.gcs_path AS name,
+      gcs_path AS name,
       registrations.generation,
       registrations.upload_timestamp,
       registrations.registered_at,
-      gone.gcs_path IS NOT NULL AS vanished
+      artifacts.gone_since IS NOT NULL AS vanished
     FROM registrations
-    LEFT JOIN (
-      SELECT DISTINCT
-        gcs_bucket,
-        gcs_path,
-        COALESCE(generation, -UNIX_MICROS(upload_timestamp), 0) AS upload
-      FROM vanished
-    ) AS gone
-      ON registrations.gcs_bucket = gone.gcs_bucket
-      AND registrations.gcs_path = gone.gcs_path
-      AND gone.upload
-        = COALESCE(registrations.generation, -UNIX_MICROS(registrations.upload_timestamp), 0)
-    WHERE registrations.gcs_bucket = @gcs_bucket
-      AND STARTS_WITH(registrations.gcs_path, @prefix)
+    JOIN artifacts USING (gcs_bucket, gcs_path)
+    WHERE gcs_bucket = @gcs_bucket
+      AND STARTS_WITH(gcs_path, @prefix)
       AND registrations.environment IN UNNEST(@environments)
       AND IFNULL(registrations.upload_timestamp, registrations.registered_at) >= @since
     ORDER BY name
@@ -290,22 +137,22 @@ _REGISTERED = """
 
 class Inventory:
     """
-    Answers from the views, each with one query.
+    Answers questions from the views, each with one query.
 
-    Its methods raise `QueryFailed` when BigQuery gives no answer; the message holds the remedy.
+    Its methods raise `QueryFailed` if BigQuery does not answer; the message holds the remedy.
     """
 
     def __init__(self, client: bigquery.Client, table: str) -> None:
-        """`table` is `<dataset>.<table>` in the client's project; the views are beside it."""
+        """`table` is `<dataset>.<table>` in the client's project; the views are in its dataset."""
         self._client = client
         self._dataset = f"{client.project}.{table.partition('.')[0]}"
 
     def latest_models(self, wanted: Filter = EVERYTHING) -> list[LatestModel]:
-        """Give the highest version of each model in each environment, by name."""
+        """Return the highest version of each model in each environment, by name."""
         return self._query(LatestModel, _LATEST_MODELS, wanted)
 
     def model_versions(self, model_name: str, wanted: Filter = EVERYTHING) -> list[ModelVersion]:
-        """Give what each environment has of each version of a model, the highest first."""
+        """Return each version of a model in each environment, the highest version first."""
         return self._query(ModelVersion, _MODEL_VERSIONS, wanted, model_name=model_name)
 
     def model_version_files(
@@ -318,9 +165,9 @@ class Inventory:
         files: int = INT64_MAX,
     ) -> list[ModelVersionFiles]:
         """
-        Give the same with the files.
+        Return the same with the files.
 
-        From the version `newest` downwards, at most so many versions, and files of each.
+        Starts at the version `newest`, and returns at most so many versions, and files of each.
         """
         return self._query(
             ModelVersionFiles,
@@ -335,15 +182,15 @@ class Inventory:
     def promotions(
         self, model_name: str | None = None, wanted: Filter = EVERYTHING
     ) -> list[Promotion]:
-        """Give when each version of a model, or of all, reached each environment."""
+        """Return when each version of a model, or of all models, reached each environment."""
         return self._query(Promotion, _PROMOTIONS, wanted, model_name=model_name)
 
     def generations(self, bucket: str, name: str, wanted: Filter = EVERYTHING) -> list[Generation]:
         """
-        Give every generation of an artifact, the newest first.
+        Return every generation of an artifact, the newest first.
 
         Raises:
-            InvalidArtifactPath: An object of this name is no artifact.
+            InvalidArtifactPath: An object of this name is not an artifact.
         """
         model_name = ArtifactPath.parse(name).model_name  # by which the table is clustered
         return self._query(
@@ -356,7 +203,7 @@ class Inventory:
         )
 
     def registered(self, bucket: str, prefix: str = "") -> Iterator[Registered]:
-        """Give every generation which is registered of a bucket, by name, a page at a time."""
+        """Yield every registered generation of a bucket, by name, reading a page at a time."""
         values = {"gcs_bucket": bucket, "prefix": prefix}
         for row in self._rows(_REGISTERED, EVERYTHING, values, paged=True):
             yield Registered(**row)
@@ -400,10 +247,10 @@ class Inventory:
         except TimeoutError as error:
             raise QueryFailed(
                 f"expected {self._dataset} to answer within {wait:.0f} s, found no answer:"
-                " ask for less, or again later"
+                " ask for less, or try again later"
             ) from error
         except (GoogleAPIError, GoogleAuthError, OSError) as error:
-            # It refused, or was out of reach: all errors of requests are OSErrors.
+            # It refused, or is out of reach: all errors of requests are OSErrors.
             remedy = "" if reasons(error) else _OUT_OF_REACH
             found = explain(error, _REMEDIES)
             raise QueryFailed(f"expected {self._dataset} to answer, {found}{remedy}") from error

@@ -1,4 +1,4 @@
-"""The one line that is logged of an event."""
+"""The one line that is logged for an event."""
 
 import json
 import traceback
@@ -9,11 +9,11 @@ from registry.outcome import Outcome
 
 def line(outcome: Outcome, *, duration_ms: int) -> str:
     """
-    Write an outcome as Cloud Logging reads it: one JSON object, the same keys in the same order.
+    Return an outcome as Cloud Logging reads it: a JSON object, the same keys in the same order.
 
-    `severity` and `message` are Cloud Logging's own; a stack in `stack_trace`, there only for an
-    event that failed, reaches Error Reporting. All is ASCII and on one line, whatever an object
-    is called. A generation is text: as a number it could lose digits in a reader's hands.
+    `severity` and `message` are Cloud Logging's own fields. `stack_trace` is set only for a failed
+    event, and reaches Error Reporting. All of it is ASCII on one line, whatever the object's name.
+    The generation is text, because many JSON parsers lose digits of a large number.
     """
     fields = {
         "severity": outcome.severity,
@@ -33,13 +33,13 @@ def line(outcome: Outcome, *, duration_ms: int) -> str:
     return json.dumps(fields)
 
 
-def reconciled(told: Mapping[str, object], examples: Sequence[str]) -> str:
-    """Write what a reconciliation found and settled."""
-    message = "reconciled " + ", ".join(f"{key}: {value}" for key, value in told.items())
-    return json.dumps({"severity": "INFO", "message": message, **told, "examples": examples})
+def reconciled(counts: Mapping[str, object], examples: Sequence[str]) -> str:
+    """Return the line for what a reconciliation found and corrected."""
+    message = "reconciled " + ", ".join(f"{key}: {value}" for key, value in counts.items())
+    return json.dumps({"severity": "INFO", "message": message, **counts, "examples": examples})
 
 
 def problem(error: Exception) -> str:
-    """Write an error that is no event's, as Cloud Logging and Error Reporting read it."""
+    """Return the line for an error outside of an event, for Cloud Logging and Error Reporting."""
     stack_trace = "".join(traceback.format_exception(error))
     return json.dumps({"severity": "ERROR", "message": str(error), "stack_trace": stack_trace})

@@ -5,7 +5,7 @@ from enum import StrEnum
 
 
 class Result(StrEnum):
-    """The four things that an event can lead to."""
+    """What an event can lead to."""
 
     REGISTERED = "registered"
     SKIPPED = "skipped"
@@ -24,9 +24,9 @@ class Severity(StrEnum):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
     """
-    What an event led to, and as much of what it was about as could be read.
+    What an event led to, and whatever could be read from the event.
 
-    `error` is set when the event has to be delivered again, and only then.
+    `error` is set only if the event has to be delivered again.
     """
 
     result: Result

@@ -1,4 +1,4 @@
-"""The web page: what the views answer, for reading. It changes nothing."""
+"""The page: requests and answers. It only reads."""
 
 import base64
 import functools
@@ -9,10 +9,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from http import HTTPStatus
-from itertools import groupby
 from pathlib import Path
 from threading import Condition
-from typing import Any, NamedTuple
 from urllib.parse import quote, urlencode
 
 import humanize
@@ -23,21 +21,15 @@ from jinja2 import FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from registry.artifact import INT64_MAX
+from registry.environment import Environment
 from registry.errors import QueryFailed
-from registry.inventory import (
-    Artifact,
-    Comparison,
-    Inventory,
-    LatestModel,
-    ModelVersionFiles,
-    Row,
-    to_json,
-)
-from registry.settings import Environment
+from registry.inventory import Inventory
+from registry.overview import Model, sort_models, totals
+from registry.rows import Artifact, Comparison, ModelVersionFiles, Row, to_json
 from registry.timeline import Timeline
 
 CACHE_SECONDS = 10
-# What bounds a page, and the memory of all that is kept.
+# Limits of a page, and of the memory for all answers that are kept.
 CACHED_ANSWERS = 10
 MODELS = 200  # on an overview
 ALERTS = 20
@@ -48,7 +40,7 @@ _TEMPLATES = Path(__file__).with_name("templates")
 _STYLE = (_TEMPLATES / "style.css").read_text()
 _STYLE_HASH = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
 _HEADERS = {
-    # There are no scripts, and nothing comes from elsewhere.
+    # The page has no scripts, and loads nothing from elsewhere.
     "Content-Security-Policy": f"default-src 'none'; style-src 'sha256-{_STYLE_HASH}';"
     " form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
     "Cache-Control": f"private, max-age={CACHE_SECONDS}",
@@ -58,69 +50,15 @@ _HEADERS = {
 _CONSOLE = "https://console.cloud.google.com/storage/browser/_details"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Model:
-    """A line of the overview: the latest version in each environment that has one."""
-
-    name: str
-    latest: dict[str, LatestModel]
-
-    @property
-    def last_upload(self) -> datetime:
-        """When any of them was last uploaded to."""
-        return max(row.last_upload_timestamp for row in self.latest.values())
-
-    @property
-    def total_bytes(self) -> int:
-        """The size of all versions in all environments."""
-        return sum(row.versions_total_bytes or 0 for row in self.latest.values())
-
-    @property
-    def differs(self) -> bool:
-        """Whether what is in prod is not what was in staging."""
-        prod = self.latest.get(Environment.PROD)
-        return prod is not None and prod.comparison == Comparison.DIFFERENT
-
-    def uploaded(self, environment: str) -> datetime | None:
-        """When the latest version there was last uploaded to."""
-        row = self.latest.get(environment)
-        return None if row is None else row.last_upload_timestamp
-
-    def mentions(self, text: str) -> bool:
-        """Whether its name or one of its uploaders holds a text, in whatever case."""
-        people = (who for row in self.latest.values() for who in row.uploaders)
-        return any(text.casefold() in word.casefold() for word in (self.name, *people))
-
-
-_SORTS: dict[str, Callable[[Model], Any]] = {
-    "model": lambda model: model.name.casefold(),
-    "dev": lambda model: model.uploaded("dev"),
-    "staging": lambda model: model.uploaded("staging"),
-    "prod": lambda model: model.uploaded("prod"),
-    "uploaded": lambda model: model.last_upload,
-    "size": lambda model: model.total_bytes,
-}
-
-
-class Total(NamedTuple):
-    """What an environment has in all."""
-
-    environment: str
-    models: int
-    versions: int
-    total_bytes: int
-
-
 class Page:
     """
-    Answers requests from an inventory, each with one query at most.
+    Answers requests from an inventory, each with at most one query.
 
-    An answer of BigQuery's, or its failure, is kept for some seconds, so that many readers cost no
-    more than one.
+    BigQuery's answer, or its error, is kept for some seconds: many readers cost no more than one.
     """
 
     def __init__(self, inventory: Inventory, clock: Callable[[], datetime]) -> None:
-        """`clock` gives the time in UTC."""
+        """`clock` returns the time in UTC."""
         self._clock = clock
         self._latest_models = _kept(inventory.latest_models)
         self._model_version_files = _kept(inventory.model_version_files)
@@ -145,7 +83,7 @@ class Page:
         Answer `/`, the overview, and `/models/<name>`, each as HTML or as JSON.
 
         Raises:
-            QueryFailed: BigQuery gave no answer.
+            QueryFailed: BigQuery did not answer.
         """
         if request.method not in {"GET", "HEAD"}:
             text = "Expected GET: this page is for reading only."
@@ -161,7 +99,7 @@ class Page:
         return self._message(request, HTTPStatus.NOT_FOUND, "There is no such page.")
 
     def explain(self, request: Request, error: Exception) -> Response:
-        """Tell a reader that there is no answer, and what to do about it."""
+        """Answer that something went wrong, and what to do about it."""
         if isinstance(error, QueryFailed):
             status, text = HTTPStatus.SERVICE_UNAVAILABLE, str(error)
         else:
@@ -170,13 +108,10 @@ class Page:
 
     def _overview(self, request: Request) -> Response:
         rows = self._latest_models()
-        models = [
-            Model(name=name, latest={row.environment: row for row in same})
-            for name, same in groupby(rows, key=lambda row: row.model_name)
-        ]
+        models = Model.of(rows)
         odd = [model for model in models if model.differs]
         search, sort = request.args.get("q", "").strip(), request.args.get("sort", "")
-        found = _sorted([model for model in models if model.mentions(search)], sort)
+        found = sort_models([model for model in models if model.mentions(search)], sort)
         if _wants_json(request):
             return _json([row for model in found for row in model.latest.values()])
         pages = max(1, -(-len(found) // MODELS))
@@ -192,7 +127,7 @@ class Page:
             sort=sort,
             odd=odd[:ALERTS],
             more_odd=len(odd[ALERTS:]),
-            totals=_totals(rows),
+            totals=totals(rows),
             registered=len(models),
         )
 
@@ -219,7 +154,7 @@ class Page:
     def _html(self, request: Request, template: str, **values: object) -> Response:
         text = self._templates.get_template(template).render(
             now=self._clock(),
-            # Relative, as a proxy may serve the page below a path of its own.
+            # Relative: a proxy may serve the page under a path of its own.
             home="../" * (request.path.count("/") - 1) or "./",
             query=request.args.to_dict(),
             **values,
@@ -245,13 +180,13 @@ def _wants_json(request: Request) -> bool:
 
 
 def _kept[**P, T](ask: Callable[P, T]) -> Callable[P, T]:
-    """Keep the answers to a question, and its failures, for some seconds; ask once at a time."""
+    """Keep a question's answers and errors for some seconds; ask one at a time."""
 
     @cached(TTLCache(CACHED_ANSWERS, CACHE_SECONDS), condition=Condition())
     def answer(*args: P.args, **kwargs: P.kwargs) -> T | Exception:
         try:
             return ask(*args, **kwargs)
-        except Exception as error:  # noqa: BLE001 - raised below, to each who asks
+        except Exception as error:  # noqa: BLE001 - raised below, for everybody who asks
             return error
 
     @functools.wraps(ask)
@@ -272,38 +207,13 @@ def _json(rows: Sequence[Row]) -> Response:
     return _response(to_json(rows), "application/json")
 
 
-def _sorted(models: list[Model], sort: str) -> list[Model]:
-    """Sort by a column, downwards with a dash before its name; what has no value comes last."""
-    key = _SORTS.get(sort.removeprefix("-"))
-    if key is None:
-        return models
-    with_value = [model for model in models if key(model) is not None]
-    without = [model for model in models if key(model) is None]
-    return sorted(with_value, key=key, reverse=sort.startswith("-")) + without
-
-
-def _totals(rows: Sequence[LatestModel]) -> list[Total]:
-    by_environment = {
-        where.value: [row for row in rows if row.environment == where] for where in Environment
-    }
-    return [
-        Total(
-            environment=where,
-            models=len(there),
-            versions=sum(row.versions for row in there),
-            total_bytes=sum(row.versions_total_bytes or 0 for row in there),
-        )
-        for where, there in by_environment.items()
-    ]
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OddFiles:
     """
     How a version's files differ from those of the environment before.
 
-    `paths` are those which it does not have like this, `missing` the names of those which only it
-    has; nothing is said unless all files are `listed`.
+    `paths` are files that are not there, or not the same. `missing` are names that only the
+    environment before has. Both are empty unless all files are `listed`.
     """
 
     paths: frozenset[str] = frozenset()
@@ -336,7 +246,7 @@ def _content(file: Artifact) -> tuple[str, str | None, int | None]:
 
 
 def _address(name: str) -> str:
-    """Give the address of a model; some names would not survive in a path."""
+    """Return the address of a model; some names would not survive in a path."""
     if name in {".", ".."} or not name.isprintable():
         return f"models/?{urlencode({'name': name})}"
     return f"models/{quote(name, safe='')}"

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from registry.artifact import ArtifactPath
+from registry.environment import Environment
 from registry.event import StorageObject
-from registry.settings import Environment
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -15,7 +15,7 @@ class Registration:
     """
     One generation of an artifact, and when it was registered.
 
-    `registered_at` is the function's clock, with a time zone; all else comes from the event.
+    `registered_at` is the function's clock, with a time zone; the rest comes from the event.
     """
 
     artifact: ArtifactPath
@@ -28,14 +28,14 @@ class Registration:
         """
         What BigQuery recognizes a repeat by: the same for each delivery of the same write.
 
-        The event's own id would not do, as Cloud Storage may publish one write twice. Hashed,
-        because an insert id holds 128 bytes and a name up to 1,024.
+        The event's own id would not work: Cloud Storage may publish one write twice. It is hashed
+        because an insert id holds 128 bytes, and a name up to 1,024.
         """
         identity = f"{self.stored.bucket}/{self.stored.name}#{self.stored.generation}"
         return hashlib.sha256(identity.encode()).hexdigest()
 
     def row(self) -> dict[str, str | None]:
-        """Column to value, as `tabledata.insertAll` takes them: INT64 and JSON are text too."""
+        """Return column and value, as `tabledata.insertAll` takes them: INT64 and JSON as text."""
         stored = self.stored
         uploader = stored.metadata.get("uploader")
         return {
@@ -55,7 +55,7 @@ class Registration:
         }
 
     def __str__(self) -> str:
-        """Say what arrived where: `fraud-detection v3 model.pkl in dev`."""
+        """Return what arrived where: `fraud-detection v3 model.pkl in dev`."""
         artifact = self.artifact
         return (
             f"{artifact.model_name} v{artifact.model_version} {artifact.file_name}"

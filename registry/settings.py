@@ -3,39 +3,11 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Self
 
-from registry.errors import InvalidSettings, UnknownEnvironment
+from registry.errors import InvalidSettings
 
 DEFAULT_TABLE = "ml_registry.models"
-
-
-class Environment(StrEnum):
-    """Where a model version is meant to run. In the order of promotion."""
-
-    DEV = "dev"
-    STAGING = "staging"
-    PROD = "prod"
-
-    @classmethod
-    def of_bucket(cls, bucket: str) -> Self:
-        """
-        Read it from the end of a bucket's name, so that any prefix will do.
-
-        >>> Environment.of_bucket("acme-ml-models-prod")
-        <Environment.PROD: 'prod'>
-
-        Raises:
-            UnknownEnvironment: The name does not end in `-dev`, `-staging` or `-prod`.
-        """
-        _, dash, end = bucket.rpartition("-")
-        if not dash or end not in cls:
-            endings = ", ".join(f"-{environment}" for environment in cls)
-            raise UnknownEnvironment(
-                f"expected a bucket whose name ends in one of {endings}, found {bucket!r}"
-            )
-        return cls(end)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,14 +21,12 @@ class Settings:
     @classmethod
     def from_environ(cls, environ: Mapping[str, str]) -> Self:
         """
-        Read the configuration.
+        Read the configuration. An empty variable counts as one that is not set.
 
         - `GCP_PROJECT_ID`, required: the project that holds the table.
         - `REGISTRY_TABLE`, `<dataset>.<table>`: the table, `ml_registry.models` by default.
-        - `BIGQUERY_EMULATOR_HOST`, an address: BigQuery is there, and wants no credentials.
-          It is the client library's own variable, and the library reads it too.
-
-        An empty variable counts as one that is not set.
+        - `BIGQUERY_EMULATOR_HOST`, an address: BigQuery is there and needs no credentials. It is
+          the client library's own variable; the library reads it too.
 
         Raises:
             InvalidSettings: Some are missing or unreadable; the message names each.

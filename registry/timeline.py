@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import groupby, pairwise
 
-from registry.inventory import ModelVersion
-from registry.settings import Environment
+from registry.environment import Environment
+from registry.rows import ModelVersion
 
 WIDTH = 960
 LEFT = 80
@@ -21,7 +21,7 @@ _LANES = {where.value: TOP + row * LANE_HEIGHT for row, where in enumerate(Envir
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dot:
-    """A version in an environment; without a label where that of another is in its way."""
+    """A version in an environment; its label is empty if another one is in its place."""
 
     x: int
     y: int
@@ -34,8 +34,8 @@ class Timeline:
     """
     What is drawn, in the picture's own units.
 
-    Lanes are names at heights, lines lead from a dot to that of the same version in the next
-    environment, ticks are times at a distance from the left.
+    A lane is a name and a height. A line leads from a dot to the same version's dot in the next
+    environment. A tick is a time and a distance from the left.
     """
 
     width: int
@@ -47,13 +47,13 @@ class Timeline:
 
     @classmethod
     def of(cls, versions: Sequence[ModelVersion]) -> "Timeline":
-        """Lay out one version or more, each at the time when it first reached its environment."""
+        """Lay out versions, each at the time when it first reached its environment."""
         in_time = sorted(versions, key=lambda version: version.first_upload_timestamp)
         begin = in_time[0].first_upload_timestamp
         span = max(in_time[-1].first_upload_timestamp - begin, timedelta(seconds=1))
 
         dots = []
-        taken = dict.fromkeys(_LANES, 0)  # up to where labels are, in each lane
+        taken = dict.fromkeys(_LANES, 0)  # how far the labels reach in each lane
         for version in in_time:
             lane, label = version.environment, f"v{version.model_version}"
             x = LEFT + round(
@@ -89,7 +89,7 @@ def _lines(dots: Sequence[Dot]) -> list[tuple[Dot, Dot]]:
 
 
 def _when(time: datetime, span: timedelta) -> str:
-    """Write a time as finely as the span asks for."""
+    """Return a time, as exact as the span needs."""
     if span >= timedelta(days=TICKS):
         return f"{time:%Y-%m-%d}"
     return f"{time:%Y-%m-%d %H:%M}" if span >= timedelta(minutes=TICKS) else f"{time:%Y-%m-%d %T}"

@@ -1,6 +1,8 @@
-"""What the tests share: the real BigQuery emulator, and the real function over HTTP."""
+"""What the tests share: the emulator, the function over HTTP, the local system, the double."""
 
 import contextlib
+import copy
+import io
 import json
 import os
 import re
@@ -24,6 +26,10 @@ from google.auth.credentials import AnonymousCredentials
 from google.cloud import bigquery
 
 from registry.artifact import ArtifactPath
+from tests.cloud import server as cloud_server
+from tests.cloud.project import Json, Project, new_state
+from tests.servers import running
+from tests.servers.scripts import Cloud
 
 ROOT = Path(__file__).resolve().parents[1]
 PROJECT = "soufianesys"
@@ -32,30 +38,30 @@ ANY_PORTS = dict.fromkeys(PORTS, "0")
 # The views, in the order in which they are made: each reads those before it.
 VIEWS = [path.stem[2:] for path in sorted((ROOT / "deploy/bigquery").glob("[4-8]-*.sql"))]
 
-collect_ignore = ["benchmarks/hosts"]  # changes the Python that imports it
+collect_ignore = ["benchmarks/hosts"]  # it changes the Python that imports it
 
-# What is set outside is of no concern here, nor to the processes that are started.
+# Settings from outside reach neither the tests nor the processes that they start.
 for name in [
     *("GCP_PROJECT_ID", "REGISTRY_TABLE", "BUCKET_PREFIX", "BIGQUERY_EMULATOR_HOST"),
     *("STORAGE_EMULATOR_HOST", "GOOGLE_APPLICATION_CREDENTIALS", "LOG_EXECUTION_ID", "THREADS"),
 ]:
     os.environ.pop(name, None)
 
-# What is ignored here, as a shell has it for what runs in the background, the programs under test
-# would ignore too; what is handled, however, they do not inherit.
+# A shell makes background processes ignore these signals, and the programs under test would inherit
+# that. They do not inherit a handler.
 for number in (signal.SIGINT, signal.SIGHUP):
     if signal.getsignal(number) == signal.SIG_IGN:
         signal.signal(number, lambda *_: None)
 
-# As at Ctrl-C, what the tests have started is ended with them.
+# End what the tests have started, as at Ctrl-C.
 signal.signal(signal.SIGTERM, signal.default_int_handler)
 if signal.getsignal(signal.SIGHUP) == signal.SIG_DFL:
     signal.signal(signal.SIGHUP, signal.default_int_handler)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add what the tests of the browser and the soak read."""
-    parser.addoption("--pictures", action="store_true", help="replace the README's pictures")
+    """Add our own options."""
+    parser.addoption("--pictures", action="store_true", help="replace the READMEs' pictures")
     parser.addoption("--golden", action="store_true", help="rewrite tests/deploy/")
     parser.addoption("--seed", type=int, default=20260301, help="of the choices of the soak")
 
@@ -109,7 +115,7 @@ def answers(url: str, running: subprocess.Popen[bytes], log: Path) -> Callable[[
 
 @contextlib.contextmanager
 def bigquery_emulator(folder: Path) -> Iterator[str]:
-    """Run the BigQuery emulator, empty, until the end of the block; gives its address."""
+    """Run the BigQuery emulator, empty, until the end of the block; returns its address."""
     port = free_port()
     command = [
         ROOT / ".local/venv/bigquery/bin/python",
@@ -161,14 +167,14 @@ def make_registry(client: bigquery.Client, dataset: str, table: str = "models") 
 
 @pytest.fixture(scope="session")
 def registry(client: bigquery.Client) -> str:
-    """The dataset `ml_registry` with its table and views; gives its name."""
+    """The dataset `ml_registry` with its table and views; returns its name."""
     make_registry(client, "ml_registry")
     return "ml_registry"
 
 
 @pytest.fixture(scope="module")
 def dataset(client: bigquery.Client, request: pytest.FixtureRequest) -> Iterator[str]:
-    """A dataset of the module's own, with an empty table and its views; gives its name."""
+    """A dataset of the module's own, with an empty table and its views; returns its name."""
     name = request.module.__name__.rpartition(".")[2]
     make_registry(client, name)
     yield name
@@ -176,7 +182,7 @@ def dataset(client: bigquery.Client, request: pytest.FixtureRequest) -> Iterator
 
 
 def insert(client: bigquery.Client, dataset: str, rows: Sequence[Mapping[str, object]]) -> None:
-    """Add rows to a table; what a row leaves open is that of an upload to dev."""
+    """Add rows to a table; columns that a row lacks are those of an upload to dev."""
     complete = []
     for row in rows:
         given = {"model_name": "m", "model_version": 1, "environment": "dev", **row}
@@ -207,6 +213,13 @@ def written(path: str, environment: str, minute: int, **columns: object) -> dict
     }
 
 
+class Terminal(io.StringIO):
+    """Standard output that a person looks at."""
+
+    def isatty(self) -> bool:
+        return True
+
+
 class Function:
     """The deployed function, as functions-framework serves it."""
 
@@ -222,7 +235,7 @@ class Function:
         return requests.post(self.url, data=data, headers=dict(headers), timeout=60)
 
     def new_lines(self) -> list[dict[str, Any]]:
-        """Give the lines logged since the last call; anything but JSON fails the test."""
+        """Return the lines logged since the last call; anything but JSON fails the test."""
         with self._log.open() as log:
             log.seek(self._read)
             text = log.read()
@@ -295,7 +308,7 @@ class Local:
         return ROOT / ".venv/bin/python"
 
     def run(self, *command: object) -> str:
-        """Run a client in this environment; give what it prints."""
+        """Run a client in this environment; return what it prints."""
         ended = subprocess.run(
             [str(word) for word in command],
             cwd=ROOT,
@@ -353,24 +366,24 @@ def local(project: Path, output: Path, *arguments: str, **environ: str) -> Itera
 
 
 def is_alive(process: psutil.Process) -> bool:
-    """Tell a process from one that has ended, and that its parent has not asked about yet."""
+    """Whether a process still runs; one that its parent has not collected yet does not."""
     with contextlib.suppress(psutil.NoSuchProcess):
         return process.status() != psutil.STATUS_ZOMBIE
     return False
+
+
+def tracked() -> list[str]:
+    """List the project's files: those that Git has, or would add."""
+    command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    return [name for name in listed.stdout.split("\0") if (ROOT / name).is_file()]
 
 
 @pytest.fixture(scope="session")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the project as it would be cloned, in a folder whose name has a space."""
     copy = tmp_path_factory.mktemp("local") / "model registry"
-    listed = subprocess.run(
-        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    for name in filter(None, listed.stdout.split("\0")):
+    for name in tracked():
         (copy / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / name, copy / name)
     return copy
@@ -382,3 +395,89 @@ def system(project: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     output = tmp_path_factory.mktemp("output") / "local.log"
     with local(project, output, "--sample") as running:
         yield running
+
+
+# --- The deploy scripts, on the double of Google Cloud --------------------------------------------
+
+CHANNEL = "projects/soufianesys/notificationChannels/42"
+VIEWER = "group:ml@example.com"
+# One call of each kind, in an order in which they work one after the other.
+EACH = [
+    "setup dev",
+    "dev",
+    f"inventory --viewer {VIEWER}",
+    "reconcile dev",
+    f"monitoring dev --notify {CHANNEL}",
+    "verify dev",
+    "logs dev",
+    "delete reconcile-dev dev inventory --yes",
+]
+# What a script may use of a machine, besides gcloud and bq.
+BASICS = (
+    "awk bash basename cat cut date dirname env grep head mkdir mktemp rm sed sh sort tail tee tr"
+)
+
+
+@pytest.fixture(scope="session")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of what is deployed, in a folder whose name has a space."""
+    copied = tmp_path_factory.mktemp("deploy") / "model registry"
+    ignored = shutil.ignore_patterns("__pycache__", "local*")
+    shutil.copytree(ROOT / "deploy", copied / "deploy", ignore=ignored)
+    shutil.copy(ROOT / "main.py", copied)
+    return copied
+
+
+@pytest.fixture(scope="session")
+def basics(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with what each machine has."""
+    folder = tmp_path_factory.mktemp("basics")
+    for name in BASICS.split():
+        (folder / name).symlink_to(str(shutil.which(name)))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def google(
+    source: Path, basics: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Callable[[Json], Cloud]]:
+    """Returns a project in a given state, with scripts to run on it."""
+    tools = cloud_server.tools(tmp_path_factory.mktemp("tools"), "gcloud", "bq", "sleep")
+    served = cloud_server.Server()
+    with running(served):
+        yield lambda state: Cloud(
+            server=served,
+            source=source,
+            path=[tools, basics],
+            project=Project(state=copy.deepcopy(state)),
+        )
+
+
+@pytest.fixture
+def cloud(google: Callable[[Json], Cloud]) -> Cloud:
+    """A project in which nobody has done anything yet."""
+    return google(new_state(PROJECT))
+
+
+@pytest.fixture(scope="session")
+def reached(google: Callable[[Json], Cloud]) -> dict[str, list[Json]]:
+    """For each call of EACH, the states that it goes through, the one before it first."""
+    cloud, states = google(new_state(PROJECT)), {}
+    for call in EACH:
+        before = cloud.state
+        ended = cloud.do(*call.split())
+        after = cloud.project.states[-len(ended.changes) :] if ended.changes else []
+        states[call] = [before, *after]
+    return states
+
+
+@pytest.fixture
+def ready(cloud: Cloud, reached: dict[str, list[Json]]) -> Cloud:
+    """A project in which setup.sh has run for dev."""
+    return cloud.twin(reached["dev"][0])
+
+
+@pytest.fixture
+def deployed(cloud: Cloud, reached: dict[str, list[Json]]) -> Cloud:
+    """A project in which all is deployed for dev."""
+    return cloud.twin(reached["verify dev"][0])

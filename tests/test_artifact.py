@@ -23,7 +23,7 @@ files = st.lists(segments, min_size=1, max_size=4).map("/".join)
         (f"fraud/v{INT64_MAX}/model.pkl", "fraud", INT64_MAX, "model.pkl"),
         (f"fraud/v000{INT64_MAX}/m", "fraud", INT64_MAX, "m"),  # the number counts, not its width
         ("Ünïcode modèle/v2/ein Modell.pkl", "Ünïcode modèle", 2, "ein Modell.pkl"),
-        ("a%2Fb/v1/c%2Fd", "a%2Fb", 1, "c%2Fd"),  # a literal %2F is no slash
+        ("a%2Fb/v1/c%2Fd", "a%2Fb", 1, "c%2Fd"),  # a literal %2F is not a slash
         ("v1/v2/v3", "v1", 2, "v3"),  # a model may be called v1
         ("fraud/v1/v2/model.pkl", "fraud", 1, "v2/model.pkl"),  # the second segment counts
         ("fraud/v1//model.pkl", "fraud", 1, "/model.pkl"),  # an empty folder name is a name
@@ -47,7 +47,7 @@ def test_a_name_inside_the_layout_is_read(
         "titanic-survival/model.pkl",  # no version
         "titanic-survival/v3",  # no file
         "titanic-survival/1/model.pkl",  # a version is v<N>
-        "titanic-survival/1.0/model.pkl",  # likewise
+        "titanic-survival/1.0/model.pkl",  # the same
         "titanic-survival/v1.0/model.pkl",  # a version is one number
         "titanic-survival/v1-rc1/model.pkl",  # nothing follows it
         "titanic-survival/v-1/model.pkl",  # it has no sign
@@ -63,7 +63,7 @@ def test_a_name_inside_the_layout_is_read(
         "titanic-survival/v9223372036854775808/model.pkl",  # past INT64
         f"titanic-survival/v{'9' * 5000}/model.pkl",  # past what int() reads
         "/v3/model.pkl",  # an empty model
-        "//v3/model.pkl",  # likewise
+        "//v3/model.pkl",  # the same
         "models/titanic-survival/v3/model.pkl",  # one segment too many before the version
     ],
 )
@@ -84,7 +84,7 @@ def test_a_name_outside_the_layout_is_refused(name: str) -> None:
         "/",
     ],
 )
-def test_a_folder_marker_is_no_artifact(name: str) -> None:
+def test_a_folder_marker_is_not_an_artifact(name: str) -> None:
     with pytest.raises(FolderMarker, match="expected <model>/v<N>/<file>"):
         ArtifactPath.parse(name)
 
@@ -99,7 +99,7 @@ def test_a_folder_marker_is_no_artifact(name: str) -> None:
         "fraud/v1/gcloud/tmp/parallel_composite_uploads/a_0",  # gcloud can be told to put it there
     ],
 )
-def test_an_upload_part_is_no_artifact(name: str) -> None:
+def test_an_upload_part_is_not_an_artifact(name: str) -> None:
     with pytest.raises(UploadPart, match="a temporary part"):
         ArtifactPath.parse(name)
 

@@ -36,7 +36,7 @@ def dataset(client: bigquery.Client, request: pytest.FixtureRequest) -> Iterator
 
 @pytest.fixture
 def insert(client: bigquery.Client, dataset: str) -> Insert:
-    """Make the table and its view; give a function which adds a row to it."""
+    """Make the table and its view; return a function which adds a row to it."""
     apply_sql(client, "models", dataset=dataset)
     apply_sql(client, "registrations", dataset=dataset)
 
@@ -60,7 +60,7 @@ def columns(client: bigquery.Client, table: str) -> list[tuple[str, str, str]]:
 
 
 def registered(client: bigquery.Client, dataset: str) -> list[str]:
-    """Give the times at which what the view shows was registered."""
+    """Return the times at which what the view shows was registered."""
     query = f"SELECT registered_at FROM {dataset}.registrations ORDER BY 1"  # noqa: S608
     return [row.registered_at.strftime("%H:%M") for row in client.query_and_wait(query)]
 
@@ -134,7 +134,7 @@ def test_another_generation_path_or_bucket_is_another_registration(
     assert len(registered(client, dataset)) == 4
 
 
-def test_rows_without_a_generation_are_told_apart_by_the_time_of_their_upload(
+def test_rows_without_a_generation_differ_by_the_time_of_their_upload(
     client: bigquery.Client, dataset: str, insert: Insert
 ) -> None:
     insert(upload_timestamp="2026-03-01T11:00:00Z", registered_at="2026-03-01T12:00:00Z")
@@ -144,7 +144,7 @@ def test_rows_without_a_generation_are_told_apart_by_the_time_of_their_upload(
     assert registered(client, dataset) == ["12:00", "12:02"]
 
 
-def test_the_time_of_the_upload_tells_nothing_where_there_is_a_generation(
+def test_with_a_generation_the_time_of_the_upload_does_not_matter(
     client: bigquery.Client, dataset: str, insert: Insert
 ) -> None:
     insert(generation=1, upload_timestamp="2026-03-01T11:00:00Z")

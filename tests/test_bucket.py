@@ -11,7 +11,7 @@ from registry.errors import ListingFailed, NoCredentials
 from registry.event import StorageObject
 from registry.settings import Settings
 from tests.conftest import PROJECT
-from tests.storage_server import StorageServer, storage_server
+from tests.servers.storage import StorageServer, storage_server
 
 SETTINGS = Settings(project=PROJECT, table="ml_registry.models", emulated=True)
 
@@ -44,7 +44,7 @@ def test_an_object_is_as_its_event_would_have_described_it(storage: StorageServe
 
     with_all, without = Bucket.connect(SETTINGS, "b-dev").objects()
 
-    assert with_all.stored == StorageObject(
+    assert with_all == StorageObject(
         bucket="b-dev",
         name="m/v1/a",
         generation=7,
@@ -54,19 +54,18 @@ def test_an_object_is_as_its_event_would_have_described_it(storage: StorageServe
         md5_hash="md5",
         metadata={"uploader": "ada"},
     )
-    assert (without.stored.md5_hash, without.stored.metadata) == (None, {})
+    assert (without.md5_hash, without.metadata) == (None, {})
 
 
-def test_what_was_overwritten_is_listed_when_asked_for(storage: StorageServer) -> None:
+def test_overwritten_generations_are_listed_when_asked_for(storage: StorageServer) -> None:
     storage.put("b-dev", "m/v1/a", 1, timeDeleted="2026-03-02T12:00:00Z")
     storage.put("b-dev", "m/v1/a", 2)
     bucket = Bucket.connect(SETTINGS, "b-dev")
 
-    assert [one.stored.generation for one in bucket.objects()] == [2]
-    assert [(one.stored.generation, one.live) for one in bucket.objects(all_generations=True)] == [
-        (1, False),
-        (2, True),
-    ]
+    assert [stored.generation for stored in bucket.objects()] == [2]
+    assert [
+        (stored.generation, stored.time_deleted) for stored in bucket.objects(all_generations=True)
+    ] == [(1, datetime(2026, 3, 2, 12, tzinfo=UTC)), (2, None)]
 
 
 def test_only_names_of_a_prefix_are_listed(storage: StorageServer) -> None:
@@ -76,7 +75,9 @@ def test_only_names_of_a_prefix_are_listed(storage: StorageServer) -> None:
     assert [one.name for one in Bucket.connect(SETTINGS, "b-dev").objects("n/")] == ["n/v1/a"]
 
 
-def test_a_list_that_breaks_off_is_told_after_what_came(storage: StorageServer) -> None:
+def test_a_list_that_breaks_off_is_an_error_after_the_objects_that_came(
+    storage: StorageServer,
+) -> None:
     for letter in "abcde":
         storage.put("b-dev", f"m/v1/{letter}", 1)
     storage.broken = 1
@@ -100,9 +101,9 @@ def test_a_machine_without_credentials_is_told_of_the_login(
 @pytest.mark.parametrize(
     ("status", "remedy"),
     [
-        (403, "it takes storage.objects.list"),
-        (404, "see its name, --bucket-prefix"),
-        (400, "see whether this machine reaches Cloud Storage"),
+        (403, "you need storage.objects.list"),
+        (404, "check its name and --bucket-prefix"),
+        (400, "check that this machine reaches Cloud Storage"),
     ],
 )
 def test_a_refused_list_has_its_own_remedy(

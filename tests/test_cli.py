@@ -21,8 +21,8 @@ from google.cloud import bigquery
 
 from registry.cli import main
 from registry.inventory import Inventory
-from tests import bigquery_server as server
-from tests.conftest import PROJECT, ROOT, insert, wait_until, written
+from tests.conftest import PROJECT, ROOT, Terminal, insert, wait_until, written
+from tests.servers import bigquery as server
 
 Run = Callable[..., Result]
 COMMANDS = sorted(main.commands)
@@ -30,7 +30,7 @@ COMMANDS = sorted(main.commands)
 
 @pytest.fixture(scope="module")
 def registered(client: bigquery.Client, dataset: str) -> str:
-    """Some models in a table; gives the table's name."""
+    """Some models in a table; returns the table's name."""
     insert(
         client,
         dataset,
@@ -106,7 +106,7 @@ def test_the_matrix_has_a_line_for_each_model_and_shows_what_differs(run: Run) -
     assert cells["dev"][rash] == "-"
 
 
-def test_a_name_in_a_table_moves_no_cursor_and_is_no_markup(run: Run) -> None:
+def test_a_name_in_a_table_moves_no_cursor_and_is_not_markup(run: Run) -> None:
     for command in (["models"], ["promotions"]):
         table = run(*command, "--format", "table").output
 
@@ -205,7 +205,7 @@ def test_since_is_a_time_or_how_long_ago(run: Run, since: str) -> None:
         ["history", "gs://ml-models-dev/nobody/v1/model.pkl"],
     ],
 )
-def test_what_is_not_there_is_an_empty_list_and_exit_code_1(run: Run, words: list[str]) -> None:
+def test_an_unknown_name_is_an_empty_list_and_exit_code_1(run: Run, words: list[str]) -> None:
     result = run(*words)
 
     assert (result.exit_code, json.loads(result.stdout)) == (1, [])
@@ -231,7 +231,7 @@ def test_what_is_not_there_is_an_empty_list_and_exit_code_1(run: Run, words: lis
         (["frobnicate"], "No such command"),
     ],
 )
-def test_what_cannot_be_asked_is_told_in_a_line_with_exit_code_2(
+def test_an_impossible_question_is_one_line_and_exit_code_2(
     run: Run, words: list[str], expected: str
 ) -> None:
     result = run(*words)
@@ -253,7 +253,7 @@ def test_the_help_has_examples_whose_options_exist(command: str) -> None:
         assert set(re.findall(r"--[\w-]+", arguments.partition("|")[0])) <= known
 
 
-def test_each_command_is_in_an_example_of_the_main_help_and_exit_codes_are_told() -> None:
+def test_the_main_help_has_an_example_of_each_command_and_the_exit_codes() -> None:
     text = CliRunner().invoke(main, ["--help"]).output
 
     assert set(re.findall(r"python -m registry (\w+)", text)) >= set(COMMANDS)
@@ -333,14 +333,14 @@ def test_a_reader_that_goes_away_and_ctrl_c_leave_no_trace(
         )
         wait_until(lambda: len(silent.requests) > 0)
         asking.send_signal(signal.SIGINT)
-        told = asking.communicate(timeout=30)[1]
+        said = asking.communicate(timeout=30)[1]
 
     assert (gone.stdout, gone.stderr) == ("141\n", "")
-    assert (asking.returncode, told.strip()) == (130, "")
+    assert (asking.returncode, said.strip()) == (130, "")
 
 
 def on_a_terminal(environ: dict[str, str], *words: str) -> str:
-    """Run the program as a person would, and give what the terminal shows."""
+    """Run the program as a person would, and return what the terminal shows."""
     main_end, program_end = pty.openpty()
     with subprocess.Popen(
         [sys.executable, "-m", "registry", *words],
@@ -415,13 +415,6 @@ def test_an_end_from_outside_has_the_usual_code(
         assert main(["models"], standalone_mode=False) == status
 
 
-class Terminal(io.StringIO):
-    """Where a person looks."""
-
-    def isatty(self) -> bool:
-        return True
-
-
 @pytest.mark.usefixtures("run")
 def test_csv_on_a_terminal_moves_no_cursor(monkeypatch: pytest.MonkeyPatch) -> None:
     terminal = Terminal()
@@ -434,7 +427,7 @@ def test_csv_on_a_terminal_moves_no_cursor(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 @pytest.mark.usefixtures("run")
-def test_a_table_that_nobody_reads_ends_as_any_other_output_does(
+def test_a_table_ends_quietly_when_its_reader_has_gone(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     with (tmp_path / "output").open("w") as output:

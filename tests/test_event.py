@@ -1,39 +1,14 @@
 """What a Cloud Storage event says of an object."""
 
 from datetime import UTC, datetime
-from typing import Any
 
 import pytest
-from cloudevents.http import CloudEvent
 from hypothesis import given
 from hypothesis import strategies as st
 
 from registry.errors import InvalidEvent, OtherEventType
 from registry.event import FINALIZED, StorageObject
-
-MISSING = object()
-
-
-def finalized(data: object, event_type: str = FINALIZED) -> CloudEvent:
-    """Make an event as the framework hands it to the function."""
-    attributes = {"type": event_type, "source": "//storage.googleapis.com/projects/_/buckets/b"}
-    return CloudEvent(attributes, data)
-
-
-def body(**changes: object) -> dict[str, Any]:
-    """Make the body of an event; a value of MISSING leaves a field out."""
-    fields: dict[str, Any] = {
-        "bucket": "ml-models-dev",
-        "name": "titanic-survival/v1/model.pkl",
-        "generation": "1587627537231057",
-        "size": "352",
-        "timeCreated": "2020-04-23T07:38:57.230Z",
-        "crc32c": "rTVTeQ==",
-        "md5Hash": "kF8MuJ5+CTJxvyhHS1xzRg==",
-        "metadata": {"uploader": "ada", "git_sha": "8d1f2ab"},
-        **changes,
-    }
-    return {key: value for key, value in fields.items() if value is not MISSING}
+from tests.events import MISSING, body, finalized, json_values
 
 
 def test_all_that_the_registry_needs_is_read() -> None:
@@ -161,7 +136,7 @@ def test_a_malformed_field_is_named_with_what_was_expected(
 
 
 @pytest.mark.parametrize("data", [None, b"\xff", b'{"bucket":', "text", 7, [body()]])
-def test_a_body_that_is_no_json_object_is_malformed(data: object) -> None:
+def test_a_body_that_is_not_a_json_object_is_malformed(data: object) -> None:
     with pytest.raises(InvalidEvent, match=r"^data: expected a JSON object, found "):
         StorageObject.from_event(finalized(data))
 
@@ -183,15 +158,9 @@ def test_a_long_value_is_shown_in_part() -> None:
         "google.cloud.audit.log.v1.written",
     ],
 )
-def test_another_event_type_is_told_which_trigger_is_wanted(event_type: str) -> None:
+def test_another_event_type_names_the_trigger_that_is_needed(event_type: str) -> None:
     with pytest.raises(OtherEventType, match=f"found '{event_type}'.*type={FINALIZED}"):
         StorageObject.from_event(finalized(body(), event_type))
-
-
-json_values = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
-)
 
 
 @given(

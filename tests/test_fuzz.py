@@ -21,10 +21,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from registry.event import FINALIZED
-from tests import bigquery_server as server
 from tests.conftest import Function, serving
-from tests.test_event import MISSING, body, json_values
-from tests.test_main import HEADERS, LOG_KEYS
+from tests.events import HEADERS, LOG_KEYS, MISSING, body, json_values
+from tests.servers import bigquery as server
 
 type Headers = Sequence[tuple[str, bytes]]
 
@@ -126,7 +125,7 @@ raw_values = st.one_of(
 )
 
 # What HTTP allows, but for what frames a message, and for what the server itself refuses when it
-# makes no sense: its answer is no event's.
+# makes no sense: its answer is not that of an event.
 NAME_CHARACTERS = "!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 SERVERS_OWN = re.compile(
     "host|content-length|content-type|transfer-encoding|expect|x-forwarded-.*|script_name|path_info",
@@ -167,7 +166,7 @@ content_types = st.one_of(
 
 
 def held(text: str | bytes) -> Any:  # noqa: ANN401 - any JSON
-    """Read what a body holds; None if it is no JSON that Python reads."""
+    """Read what a body holds; None if Python cannot read it as JSON."""
     try:
         return json.loads(text)
     except ValueError:
@@ -175,7 +174,7 @@ def held(text: str | bytes) -> Any:  # noqa: ANN401 - any JSON
 
 
 def text_of(value: object, limit: int) -> str | None:
-    """Give a value that is text, in UTF-8, and within Cloud Storage's limit."""
+    """Return a value that is text, in UTF-8, and within Cloud Storage's limit."""
     size = len(value.encode(errors="replace")) if isinstance(value, str) else 0
     return value if isinstance(value, str) and is_unicode(value) and 0 < size <= limit else None
 
@@ -185,7 +184,7 @@ def is_unicode(text: str) -> bool:
 
 
 def number_of(value: object) -> int | None:
-    """Give a number from 0 to the largest INT64, which may be text of at most 19 digits."""
+    """Return a number from 0 to the largest INT64, which may be text of at most 19 digits."""
     digits = str(value) if isinstance(value, int) and not isinstance(value, bool) else value
     if not isinstance(digits, str) or not digits or {*digits} - {*"0123456789"}:
         return None
@@ -201,7 +200,7 @@ def time_of(value: object) -> datetime | None:
 
 
 def metadata_of(value: object) -> dict[str, Any] | None:
-    """Give the custom metadata if there are any, all of which BigQuery can store."""
+    """Return the custom metadata if there are any, all of which BigQuery can store."""
     if not isinstance(value, dict) or not value:
         return None
     for key, held_value in value.items():
@@ -217,7 +216,7 @@ def metadata_of(value: object) -> dict[str, Any] | None:
 
 
 def row_of(data: object) -> dict[str, Any] | None:
-    """Give the row of an event by its data, less its time; None if it is about no artifact."""
+    """Return the row of an event by its data, less its time; None if it is about no artifact."""
     if not isinstance(data, dict):
         return None
     bucket, name = text_of(data.get("bucket"), 222), text_of(data.get("name"), 1024)

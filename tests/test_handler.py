@@ -1,4 +1,4 @@
-"""The use case, with a table that is only told to fail."""
+"""The use case, with a table that can be made to fail."""
 
 from datetime import UTC, datetime
 
@@ -9,7 +9,7 @@ from registry.handler import register
 from registry.outcome import Result, Severity
 from registry.registration import Registration
 from registry.table import RegistryTable
-from tests.test_event import MISSING, body, finalized
+from tests.events import MISSING, body, finalized
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
@@ -49,7 +49,7 @@ def test_an_artifact_is_registered_at_the_clocks_time() -> None:
         ({"size": MISSING}, Result.INVALID, Severity.ERROR),
     ],
 )
-def test_what_no_repeat_would_mend_is_not_asked_for_again(
+def test_a_permanent_error_is_not_asked_for_again(
     changes: dict[str, object], result: Result, severity: Severity
 ) -> None:
     table = Table()
@@ -61,7 +61,7 @@ def test_what_no_repeat_would_mend_is_not_asked_for_again(
 
 
 @pytest.mark.parametrize("error", [AppendFailed("table missing"), KeyError("a fault of our own")])
-def test_what_was_not_written_is_asked_for_again_whatever_the_reason(error: Exception) -> None:
+def test_an_event_that_was_not_written_is_asked_for_again_for_any_reason(error: Exception) -> None:
     outcome = register(finalized(body()), Table(error), clock=lambda: NOW)
 
     assert (outcome.result, outcome.severity) == (Result.FAILED, Severity.ERROR)
@@ -69,7 +69,7 @@ def test_what_was_not_written_is_asked_for_again_whatever_the_reason(error: Exce
     assert outcome.message == str(error)
 
 
-def test_an_outcome_tells_as_much_as_could_be_read() -> None:
+def test_an_outcome_has_all_that_could_be_read() -> None:
     outcome = register(finalized(body(bucket="ml-models")), Table(), clock=lambda: NOW)
 
     assert (outcome.gcs_bucket, outcome.gcs_path) == ("ml-models", "titanic-survival/v1/model.pkl")

@@ -11,12 +11,13 @@ from google.auth.exceptions import RefreshError
 from google.cloud import bigquery
 
 from registry import inventory as module
-from registry.bigquery import connect
+from registry.clients import connect
 from registry.errors import InvalidArtifactPath, NoCredentials, QueryFailed
-from registry.inventory import Comparison, Filter, Inventory, to_json
+from registry.inventory import Filter, Inventory
+from registry.rows import Comparison, to_json
 from registry.settings import Settings
-from tests import bigquery_server as server
 from tests.conftest import PROJECT, insert, written
+from tests.servers import bigquery as server
 
 
 def at(minute: int) -> datetime:
@@ -72,7 +73,7 @@ def test_latest_models_come_by_name_in_the_order_of_promotion(inventory: Invento
         (Filter(environments=["dev", "prod"], since=at(4), limit=1), [("alpha", "prod")]),
     ],
 )
-def test_a_filter_tells_which_rows(
+def test_a_filter_selects_rows(
     inventory: Inventory, wanted: Filter, expected: list[tuple[str, str]]
 ) -> None:
     rows = inventory.latest_models(wanted)
@@ -100,7 +101,7 @@ def test_a_version_comes_with_its_files_by_path(inventory: Inventory) -> None:
     assert first.artifacts[0].upload_timestamp == at(4)
 
 
-def test_no_more_versions_and_files_come_than_asked_for(inventory: Inventory) -> None:
+def test_no_more_versions_and_files_come_than_were_asked_for(inventory: Inventory) -> None:
     rows = inventory.model_version_files("beta", newest=2, versions=1, files=1)
 
     assert [(row.model_version, row.files, len(row.artifacts)) for row in rows] == [(2, 2, 1)]
@@ -128,12 +129,12 @@ def test_every_generation_of_an_artifact_comes_the_newest_first(inventory: Inven
     ]
 
 
-def test_a_name_that_is_no_artifacts_is_refused(inventory: Inventory) -> None:
+def test_a_name_of_another_kind_is_refused(inventory: Inventory) -> None:
     with pytest.raises(InvalidArtifactPath, match="expected <model>/v<N>/<file>"):
         inventory.generations("ml-models-prod", "alpha/1.0/m")
 
 
-def test_what_is_asked_for_is_never_read_as_sql(inventory: Inventory) -> None:
+def test_arguments_are_never_read_as_sql(inventory: Inventory) -> None:
     name = "alpha' OR TRUE -- "
 
     assert inventory.model_versions(name) == []
@@ -171,10 +172,10 @@ def test_without_views_the_setup_is_the_remedy(
     [
         (server.error(403, "accessDenied"), "found Forbidden: .* roles/bigquery.dataViewer"),
         (server.error(400, "invalidQuery"), r"found BadRequest: .* run deploy/setup\.sh"),
-        (server.bare_error(418), "found .*418.*: see whether this machine reaches BigQuery"),
+        (server.bare_error(418), "found .*418.*: check that this machine reaches BigQuery"),
     ],
 )
-def test_a_refusal_is_told_with_its_remedy(
+def test_a_refusal_comes_with_its_remedy(
     answer: server.Answer, expected: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with server.bigquery_server([answer]) as bigquery_server:
@@ -194,7 +195,7 @@ def test_a_refusal_is_told_with_its_remedy(
         (server.cut_before_writing, "found ConnectionError"),
     ],
 )
-def test_a_bigquery_that_is_away_is_told_in_time(
+def test_a_bigquery_that_does_not_answer_is_reported_in_time(
     answer: server.Answer, expected: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "ANSWER_SECONDS", 1)
@@ -203,7 +204,7 @@ def test_a_bigquery_that_is_away_is_told_in_time(
     with server.bigquery_server([answer] * 100) as bigquery_server:
         inventory = asked_of(bigquery_server.url, monkeypatch)
 
-        with pytest.raises(QueryFailed, match=f"{expected}.*: see whether this machine reaches"):
+        with pytest.raises(QueryFailed, match=f"{expected}.*: check that this machine reaches"):
             inventory.latest_models()
 
     assert len(bigquery_server.requests) > 1
@@ -217,7 +218,7 @@ class Expired(Credentials):
         raise RefreshError("Reauthentication is needed.")  # type: ignore[no-untyped-call]
 
 
-def test_credentials_that_have_expired_are_told_with_the_login() -> None:
+def test_expired_credentials_are_reported_with_the_login() -> None:
     expired = Expired()  # type: ignore[no-untyped-call] # google-auth types it in part
     client = bigquery.Client(
         PROJECT, expired, client_options={"api_endpoint": "http://127.0.0.1:1"}
@@ -227,7 +228,7 @@ def test_credentials_that_have_expired_are_told_with_the_login() -> None:
         Inventory(client, "d.models").latest_models()
 
 
-def test_views_from_before_a_column_are_told_with_the_setup(client: bigquery.Client) -> None:
+def test_views_that_lack_a_column_are_an_error_that_names_setup(client: bigquery.Client) -> None:
     client.create_dataset("old_views")
     client.query_and_wait(
         "CREATE VIEW old_views.latest_models AS SELECT 'm' AS model_name, 'dev' AS environment,"
@@ -239,7 +240,7 @@ def test_views_from_before_a_column_are_told_with_the_setup(client: bigquery.Cli
 
 
 @pytest.mark.parametrize("path", [".", "missing.json"])
-def test_a_file_of_credentials_that_is_none_is_told(
+def test_a_broken_file_of_credentials_is_reported(
     path: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path / path))
@@ -248,7 +249,7 @@ def test_a_file_of_credentials_that_is_none_is_told(
         connect(Settings.from_environ({"GCP_PROJECT_ID": PROJECT}))
 
 
-def test_a_web_page_instead_of_an_answer_is_told_in_short(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_web_page_instead_of_an_answer_is_shortened(monkeypatch: pytest.MonkeyPatch) -> None:
     page: server.Answer = lambda handler, _: handler.send(400, "<html>" * 10_000)  # noqa: E731
     with server.bigquery_server([page]) as bigquery_server:
         inventory = asked_of(bigquery_server.url, monkeypatch)

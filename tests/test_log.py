@@ -28,7 +28,7 @@ def test_what_could_not_be_read_is_null() -> None:
 
 
 @given(st.text())
-def test_it_is_one_line_of_ascii_whatever_an_object_is_called(name: str) -> None:
+def test_it_is_one_line_of_ascii_for_any_object_name(name: str) -> None:
     outcome = Outcome(result=Result.SKIPPED, severity=Severity.INFO, message=name, gcs_path=name)
     line = log.line(outcome, duration_ms=0)
 

@@ -13,45 +13,13 @@ import functions_framework
 import pytest
 from google.cloud import bigquery
 
-from tests import bigquery_server as server
 from tests.conftest import PROJECT, ROOT, Function, serving
-from tests.test_event import body
+from tests.events import HEADERS, LOG_KEYS, body, select
+from tests.servers import bigquery as server
 
-EVENTS = {path.stem: json.loads(path.read_text()) for path in (ROOT / "tests/events").glob("*")}
-LOG_KEYS = [
-    "severity",
-    "message",
-    "outcome",
-    "environment",
-    "event_id",
-    "gcs_bucket",
-    "gcs_path",
-    "generation",
-    "model_name",
-    "model_version",
-    "duration_ms",
-]
-HEADERS = {
-    "ce-id": "1215011316659232",
-    "ce-specversion": "1.0",
-    "ce-type": "google.cloud.storage.object.v1.finalized",
-    "ce-source": "//storage.googleapis.com/projects/_/buckets/ml-models-dev",
-    "content-type": "application/json",
+EVENTS = {
+    path.stem: json.loads(path.read_text()) for path in (ROOT / "tests/events").glob("*.json")
 }
-
-
-def select(client: bigquery.Client, table: str, path: str) -> list[dict[str, Any]]:
-    """Read the rows of one object, less the time at which they were made."""
-    parameter = bigquery.ScalarQueryParameter("path", "STRING", path)
-    rows = client.query_and_wait(
-        f"SELECT * EXCEPT (registered_at) FROM ml_registry.{table} WHERE gcs_path = @path"  # noqa: S608
-        " ORDER BY generation, environment",
-        job_config=bigquery.QueryJobConfig(query_parameters=[parameter]),
-    )
-    return [
-        {**row, "upload_timestamp": row["upload_timestamp"].isoformat(timespec="microseconds")}
-        for row in rows
-    ]
 
 
 @pytest.mark.parametrize("case", sorted(EVENTS))
@@ -85,7 +53,7 @@ def test_an_event_leads_to_its_row_and_its_line(
 
 
 def structured_id(delivery: dict[str, Any]) -> object:
-    """Give the id of an event that is a body of its own, or was pushed by Pub/Sub."""
+    """Return the id of an event that is a body of its own, or was pushed by Pub/Sub."""
     content = delivery.get("body")
     if not isinstance(content, dict):
         return None
@@ -133,7 +101,9 @@ def test_the_rows_time_is_the_functions_clock_in_utc(
     function.new_lines()
 
 
-def test_a_request_that_the_framework_cannot_read_is_answered_and_told(function: Function) -> None:
+def test_a_request_that_the_framework_cannot_read_is_answered_and_logged(
+    function: Function,
+) -> None:
     """It would answer 500 to these, with a stack in the log, and they would come back."""
     digits = b'{"generation": ' + b"9" * 5000 + b"}"
     for unreadable in (b"[" * 100_000, digits):
@@ -190,7 +160,7 @@ def test_a_table_of_nine_columns_keeps_working_and_can_be_brought_up_to_date(
     assert (9, "titanic-survival", "ada") == (len(row), row.model_name, row.uploader)
 
 
-def test_a_failed_event_is_answered_5xx_and_told_with_bigquerys_reason_and_the_stack(
+def test_a_failed_event_is_answered_5xx_and_logged_with_bigquerys_reason_and_the_stack(
     tmp_path: Path,
 ) -> None:
     missing = server.error(404, "notFound", "Not found: Table soufianesys:ml_registry.models")

@@ -14,9 +14,10 @@ from google.cloud import bigquery
 from werkzeug.test import TestResponse
 
 from registry import page
-from registry.inventory import Inventory, to_json
-from tests import bigquery_server as server
+from registry.inventory import Inventory
+from registry.rows import to_json
 from tests.conftest import PROJECT, ROOT, insert, wait_until, written
+from tests.servers import bigquery as server
 
 Open = Callable[..., FlaskClient]
 UP = ".."
@@ -26,7 +27,7 @@ HOSTILE = "<img src=x onerror=alert(1)>"
 
 @pytest.fixture(scope="module")
 def registered(client: bigquery.Client, dataset: str) -> str:
-    """Some models in a table; gives the table's name."""
+    """Some models in a table; returns the table's name."""
     metadata = json.dumps({"git_commit": "8d1f2ab", "<b>": {"x": 1}})
     insert(
         client,
@@ -54,7 +55,7 @@ def registered(client: bigquery.Client, dataset: str) -> str:
 
 @pytest.fixture
 def opened(monkeypatch: pytest.MonkeyPatch) -> Open:
-    """Start the page, with nothing in its cache, on a BigQuery; gives a client of it."""
+    """Start the page, with nothing in its cache, on a BigQuery; returns a client of it."""
 
     def start(bigquery_url: str, table: str = "d.models") -> FlaskClient:
         monkeypatch.setenv("GCP_PROJECT_ID", PROJECT)
@@ -74,14 +75,14 @@ def http(opened: Open, bigquery_url: str, registered: str) -> FlaskClient:
 
 
 def text_of(response: TestResponse) -> str:
-    """Give what a reader sees, roughly."""
+    """Return what a reader sees, roughly."""
     assert response.status_code == 200, response.text
     body = re.sub(r"<style>.*?</style>", "", response.text, flags=re.DOTALL)
     return " ".join(unescape(re.sub(r"<[^>]*>", " ", body)).split())
 
 
 def names(response: TestResponse) -> list[str]:
-    """Give the models of an overview, from above."""
+    """Return the models of an overview, from above."""
     return [
         unescape(name) for name in re.findall(r'<th scope="row"><a [^>]*>(.*?)</a>', response.text)
     ]
@@ -261,7 +262,7 @@ def test_every_name_leads_to_its_model_and_is_text(http: FlaskClient, name: str)
         assert "<img" not in text
 
 
-def test_metadata_is_text_whatever_it_holds(http: FlaskClient) -> None:
+def test_metadata_is_always_text(http: FlaskClient) -> None:
     assert "&lt;b&gt;" in http.get("/models/fraud").text
     assert "<b>" not in http.get("/models/fraud").text
     assert text_of(http.get("/models/Rash")).count(" text ") == 1
@@ -309,7 +310,7 @@ def test_what_cannot_be_answered_says_why(
         assert ("Allow" in response.headers) == (status == 405)
 
 
-def test_an_error_is_json_for_whoever_asks_for_it(http: FlaskClient) -> None:
+def test_an_error_is_json_if_json_was_asked_for(http: FlaskClient) -> None:
     answer = http.get("/models/nobody?format=json")
 
     assert answer.status_code == 404
@@ -401,7 +402,7 @@ def test_a_bigquery_that_is_away_is_a_page_with_status_503_and_a_line_in_the_log
     assert "QueryFailed" in lines[0]["stack_trace"]
 
 
-def test_a_fault_of_the_pages_own_is_told_in_the_log_alone(
+def test_a_bug_of_the_page_is_only_in_the_log(
     opened: Open, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def fail(*_: object) -> None:

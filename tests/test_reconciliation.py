@@ -1,172 +1,26 @@
-"""Bucket against registry: the comparison, which is pure, and how the registry catches up."""
+"""How the registry catches up with a bucket: the command line, and the function."""
 
 import itertools
 import json
 import os
 import sys
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 import functions_framework
 import pytest
 from click.testing import CliRunner, Result
 from google.cloud import bigquery
-from hypothesis import given
-from hypothesis import strategies as st
 
-from registry import cli
+from registry import output
 from registry.cli import main
-from registry.errors import OutOfOrder, QueryFailed
-from registry.event import StorageObject
+from registry.errors import QueryFailed
 from registry.inventory import Inventory
-from registry.reconciliation import Listed, Registered, compare
-from tests.conftest import PROJECT, ROOT, insert, written
-from tests.storage_server import StorageServer, storage_server
-from tests.test_cli import Terminal
+from tests.conftest import PROJECT, ROOT, Terminal, insert, written
+from tests.servers.storage import StorageServer, storage_server
 
 Run = Callable[..., Result]
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
-
-
-def at(generation: int) -> datetime:
-    """Tell the time of a generation, to the millisecond, as Cloud Storage does."""
-    return NOON + timedelta(milliseconds=generation)
-
-
-def listed(name: str, generation: int = 1, *, live: bool = True) -> Listed:
-    stored = StorageObject(
-        bucket="b-dev",
-        name=name,
-        generation=generation,
-        size=1,
-        time_created=at(generation),
-        crc32c="AAAAAA==",
-        md5_hash=None,
-        metadata={},
-    )
-    return Listed(stored=stored, live=live)
-
-
-def registered(name: str, generation: int | None = 1, **facts: object) -> Registered:
-    facts = {"upload_timestamp": at(generation or 1), "registered_at": NOON} | facts
-    return Registered(name=name, generation=generation, **facts)  # type: ignore[arg-type]
-
-
-def found(there: list[Listed], known: list[Registered]) -> list[tuple[str, str, int | None]]:
-    return [
-        (finding.difference.value, finding.name, finding.generation)
-        for finding in compare(there, known)
-    ]
-
-
-A, B, C = "m/v1/a", "m/v1/b", "m/v1/c"
-
-
-@pytest.mark.parametrize(
-    ("there", "known", "expected"),
-    [
-        ([], [], []),
-        ([listed(A)], [registered(A)], []),
-        ([listed(A)], [], [("unregistered", A, 1)]),
-        ([], [registered(A)], [("vanished", A, 1)]),
-        (
-            [listed(A), listed(C)],
-            [registered(B)],
-            [("unregistered", A, 1), ("vanished", B, 1), ("unregistered", C, 1)],
-        ),
-        # Overwritten, and the event of the second write was lost: the first has not vanished.
-        ([listed(A, 2)], [registered(A, 1)], [("unregistered", A, 2)]),
-        # Both are registered, one is there.
-        ([listed(A, 2)], [registered(A, 1), registered(A, 2)], []),
-        # Delivered twice.
-        ([listed(A)], [registered(A), registered(A)], []),
-        # The newest is the one that has vanished, whatever order the rows are in.
-        ([], [registered(A, 2), registered(A, 1)], [("vanished", A, 2)]),
-        ([], [registered(A, vanished=True)], []),
-        # It vanished, came back, and vanished again.
-        ([], [registered(A, 1, vanished=True), registered(A, 2)], [("vanished", A, 2)]),
-        # What is kept of an object that was deleted is not the object.
-        ([listed(A, live=False)], [registered(A)], [("vanished", A, 1)]),
-        ([listed(A, 1, live=False), listed(A, 2)], [registered(A, 2)], [("unregistered", A, 1)]),
-        # Registered only now, and gone all the same.
-        ([listed(A, 5, live=False)], [], [("unregistered", A, 5), ("vanished", A, 5)]),
-        (
-            [listed(A, 2, live=False)],
-            [registered(A, 1)],
-            [("unregistered", A, 2), ("vanished", A, 2)],
-        ),
-        ([listed("a", live=False)], [], [("outside the layout", "a", 1)]),
-        # A row from before the generations is recognized by the time of its upload.
-        ([listed(A, 7)], [registered(A, None, upload_timestamp=at(7))], []),
-        ([listed(A, 7)], [registered(A, None, upload_timestamp=at(6))], [("unregistered", A, 7)]),
-        ([listed(A, 7)], [registered(A, None, upload_timestamp=None)], [("unregistered", A, 7)]),
-        ([], [registered(A, None, upload_timestamp=None)], [("vanished", A, None)]),
-    ],
-)
-def test_what_differs_is_found(
-    there: list[Listed], known: list[Registered], expected: list[tuple[str, str, int | None]]
-) -> None:
-    assert found(there, known) == expected
-
-
-@pytest.mark.parametrize(
-    ("name", "expected"),
-    [
-        ("m/1.0/a", "outside the layout"),
-        ("a", "outside the layout"),
-        ("m/v9223372036854775808/a", "outside the layout"),
-        ("m/v01/a", "unregistered"),
-        ("m/v1/", None),  # a folder marker
-        ("gcloud/tmp/parallel_composite_uploads/x", None),  # an upload that goes on
-    ],
-)
-def test_what_is_no_artifact_is_told_with_the_reason(name: str, expected: str | None) -> None:
-    findings = list(compare([listed(name)], []))
-
-    assert [finding.difference.value for finding in findings] == ([expected] if expected else [])
-    for finding in findings:
-        assert (finding.reason is None) == (expected == "unregistered")
-        assert finding.reason is None or finding.reason.startswith("expected <model>/v<N>/<file>")
-
-
-def test_names_that_do_not_come_in_order_end_it() -> None:
-    with pytest.raises(OutOfOrder, match="'m/v1/a' after 'm/v1/b'"):
-        list(compare([listed(B), listed(A)], []))
-
-
-SIDES = st.dictionaries(st.sampled_from([f"m/v1/{n}" for n in "abcdé😀\uffff"]), st.integers(1, 3))
-
-
-@given(there=SIDES, known=SIDES)
-def test_it_finds_what_sets_would_find(there: dict[str, int], known: dict[str, int]) -> None:
-    in_bucket, in_registry = set(there.items()), set(known.items())
-
-    assert sorted(
-        found(
-            [listed(name, generation) for name, generation in sorted(in_bucket)],
-            [registered(name, generation) for name, generation in sorted(in_registry)],
-        )
-    ) == sorted(
-        [("unregistered", name, generation) for name, generation in in_bucket - in_registry]
-        + [("vanished", name, known[name]) for name in known.keys() - there.keys()]
-    )
-
-
-def test_no_more_than_one_name_is_held_at_a_time() -> None:
-    """Both streams are read in step, so memory does not grow with them."""
-    read = {"there": 0, "known": 0}
-
-    def stream(side: str) -> Iterator[str]:
-        for number in range(1000):
-            read[side] += 1
-            yield f"m/v1/{number:04}"
-
-    findings = compare(
-        (listed(name, 2) for name in stream("there")),
-        (registered(name) for name in stream("known")),
-    )
-    for number, _ in enumerate(itertools.islice(findings, 500)):
-        assert max(read.values()) <= number + 3
 
 
 @pytest.fixture
@@ -181,7 +35,7 @@ def storage(monkeypatch: pytest.MonkeyPatch) -> Iterator[StorageServer]:
 def run(
     storage: StorageServer, bigquery_url: str, dataset: str, monkeypatch: pytest.MonkeyPatch
 ) -> Run:
-    """Run the command on buckets of the test's own; gives the result."""
+    """Run the command on buckets of the test's own; returns the result."""
     assert storage
     monkeypatch.setenv("GCP_PROJECT_ID", PROJECT)
     monkeypatch.setenv("REGISTRY_TABLE", f"{dataset}.models")
@@ -236,7 +90,7 @@ def test_the_registry_catches_up_and_then_nothing_differs(
     }
 
 
-def test_what_is_asked_for_bounds_what_is_found(run: Run, storage: StorageServer) -> None:
+def test_options_limit_what_is_found(run: Run, storage: StorageServer) -> None:
     bucket = f"{os.environ['BUCKET_PREFIX']}-prod"
     storage.put(bucket, "a/v1/f", 1, timeCreated="2026-03-01T12:00:00Z")
     storage.put(bucket, "b/v1/f", 1, timeCreated="2026-04-01T12:00:00Z")
@@ -266,7 +120,7 @@ def test_findings_are_lines_on_a_terminal(run: Run, storage: StorageServer) -> N
 def test_progress_is_lines_without_a_terminal_and_alive_on_one(
     run: Run, storage: StorageServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cli, "LINE_EVERY", 2)
+    monkeypatch.setattr(output, "LINE_EVERY", 2)
     bucket = f"{os.environ['BUCKET_PREFIX']}-dev"
     for letter in "abc":
         storage.put(bucket, f"x/v1/{letter}", 1)
@@ -276,7 +130,7 @@ def test_progress_is_lines_without_a_terminal_and_alive_on_one(
     assert "objects compared\n" not in run("dev", "--dry-run").stderr
 
 
-def test_what_cannot_be_told_has_exit_code_2_and_what_came_before_is_whole(
+def test_a_failure_in_the_middle_exits_2_and_keeps_the_output_complete(
     run: Run, storage: StorageServer
 ) -> None:
     bucket = f"{os.environ['BUCKET_PREFIX']}-dev"
@@ -326,7 +180,7 @@ def test_the_function_catches_up_and_says_so(
     assert lines[0]["message"].startswith(f"reconciled bucket: {bucket}, unregistered: 1")
 
 
-def test_what_has_vanished_is_recorded_also_when_nothing_else_differs(
+def test_a_vanished_object_is_recorded_also_if_nothing_else_differs(
     run: Run, client: bigquery.Client, dataset: str
 ) -> None:
     bucket = f"{os.environ['BUCKET_PREFIX']}-dev"
@@ -351,7 +205,7 @@ def test_what_came_back_to_a_table_without_generations_is_there_again(
     assert findings_of(run("dev")) == []
 
 
-def test_a_bucket_that_cannot_be_is_told_in_one_line(run: Run) -> None:
+def test_an_impossible_bucket_name_is_one_line(run: Run) -> None:
     result = run("dev", "--bucket-prefix=")
 
     assert result.exit_code == 2
@@ -373,7 +227,7 @@ def test_one_real_and_one_emulated_are_never_compared(
     assert "set both for the local system, unset both for Google Cloud" in result.stderr
 
 
-def test_a_history_that_takes_too_long_is_told_as_such(
+def test_a_history_that_takes_too_long_is_an_error(
     client: bigquery.Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     waited = []

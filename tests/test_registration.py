@@ -6,24 +6,8 @@ from datetime import UTC, datetime
 from hypothesis import given
 from hypothesis import strategies as st
 
-from registry.artifact import ArtifactPath
-from registry.event import StorageObject
-from registry.registration import Registration
-from registry.settings import Environment
-from tests.test_event import body, finalized
-
-NOW = datetime(2026, 3, 1, 12, 0, 0, 123456, tzinfo=UTC)
-
-
-def registration(at: datetime = NOW, **changes: object) -> Registration:
-    """Make the registration of an event's body with these changes."""
-    stored = StorageObject.from_event(finalized(body(**changes)))
-    return Registration(
-        artifact=ArtifactPath.parse(stored.name),
-        environment=Environment.of_bucket(stored.bucket),
-        stored=stored,
-        registered_at=at,
-    )
+from registry.environment import Environment
+from tests.events import NOW, registration
 
 
 def test_a_row_has_the_thirteen_columns_in_the_tables_order() -> None:
@@ -52,7 +36,7 @@ def test_without_custom_metadata_there_is_neither_uploader_nor_metadata() -> Non
     assert (None, None) == (row["uploader"], row["metadata"])
 
 
-def test_an_uploader_that_is_no_text_stays_in_the_metadata() -> None:
+def test_an_uploader_that_is_not_text_stays_in_the_metadata() -> None:
     row = registration(metadata={"uploader": 7}).row()
 
     assert (None, '{"uploader": 7}') == (row["uploader"], row["metadata"])

@@ -9,10 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from tests import bigquery_server as server
 from tests.conftest import ROOT, serving
-from tests.test_event import body
-from tests.test_main import HEADERS
+from tests.events import HEADERS, body
+from tests.servers import bigquery as server
 
 UV = Path(sys.executable).with_name("uv")
 FILES = [
@@ -30,7 +29,7 @@ def pins(path: Path) -> set[str]:
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_what_is_pinned_is_what_the_sources_ask_for(name: str, tmp_path: Path) -> None:
+def test_the_pins_are_those_that_the_sources_ask_for(name: str, tmp_path: Path) -> None:
     """The command in the file's first lines, run again, changes nothing."""
     [command] = re.findall(r"^#    uv (.*)$", (ROOT / name).read_text(), re.MULTILINE)
     copy = tmp_path / "requirements.txt"

@@ -17,11 +17,8 @@ from google.cloud import bigquery
 
 from registry.cli import main
 from registry.inventory import Inventory
-from tests import test_deploy
 from tests.conftest import PROJECT, ROOT, Function
-from tests.test_deploy import Cloud
-from tests.test_event import body
-from tests.test_main import HEADERS, LOG_KEYS, select
+from tests.events import HEADERS, LOG_KEYS, body, select
 
 TABLE = "ml_registry.models"
 BUCKET = "ml-models-dev"
@@ -45,12 +42,12 @@ HOSTILE = {
 
 
 def model_of(hostile: str) -> str:
-    """Give a model's name, in which there is no slash."""
+    """Return a model's name, in which there is no slash."""
     return hostile.replace("/", "\\")
 
 
 def event(model: str, text: str) -> dict[str, Any]:
-    """Give the body of an event which says the same thing everywhere."""
+    """Return the body of an event which says the same thing everywhere."""
     metadata = {"uploader": text, text: text}
     name = f"{model}/v1/{text}"
     return body(name=name, metadata=metadata, crc32c=text, md5Hash=text, contentType=text)
@@ -61,7 +58,7 @@ def event(model: str, text: str) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def lines(function: Function) -> dict[str, list[dict[str, Any]]]:
-    """Deliver an event for each text, and a harmless one; gives their lines in the log."""
+    """Deliver an event for each text, and a harmless one; returns their lines in the log."""
     function.new_lines()
     found = {}
     for case, text in {**HOSTILE, "harmless": "harmless"}.items():
@@ -72,7 +69,7 @@ def lines(function: Function) -> dict[str, list[dict[str, Any]]]:
 
 @pytest.fixture
 def run(lines: object, bigquery_url: str, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
-    """Run a command, on a table of hostile names; gives what it printed."""
+    """Run a command, on a table of hostile names; returns what it printed."""
     assert lines
     monkeypatch.setenv("GCP_PROJECT_ID", PROJECT)
     monkeypatch.setenv("REGISTRY_TABLE", TABLE)
@@ -90,7 +87,7 @@ def http(run: object) -> FlaskClient:
 
 
 @pytest.mark.parametrize("case", HOSTILE)
-def test_an_event_is_one_line_of_the_log_whatever_it_says(
+def test_an_event_is_one_line_of_the_log_for_any_name(
     case: str, lines: dict[str, list[dict[str, Any]]]
 ) -> None:
     text = HOSTILE[case]
@@ -216,7 +213,7 @@ class Markup(HTMLParser):
 
 
 @pytest.mark.parametrize("case", HOSTILE)
-def test_a_page_has_the_same_markup_whatever_its_text_says(case: str, http: FlaskClient) -> None:
+def test_text_never_changes_the_markup_of_the_page(case: str, http: FlaskClient) -> None:
     model = model_of(HOSTILE[case])
 
     response = http.get("/models/", query_string={"name": model})
@@ -241,126 +238,7 @@ def test_no_link_of_the_overview_leads_elsewhere(http: FlaskClient) -> None:
     assert len(models) >= len(HOSTILE)
 
 
-# --- What the function may do ---------------------------------------------------------------------
-
-# test_deploy.py has what setup.sh grants. Here: that nothing else is, by any script, anywhere.
-cloud, project, tools, basics = (
-    test_deploy.cloud,
-    test_deploy.project,
-    test_deploy.tools,
-    test_deploy.basics,
-)
-ACCOUNT = f"model-registry-sa-dev@{PROJECT}.iam.gserviceaccount.com"
-LEAST = {
-    ("project", "roles/eventarc.eventReceiver"),
-    ("project", "roles/run.invoker"),
-    ("tables/ml_registry.models", "roles/bigquery.dataEditor"),
-    ("datasets/ml_registry", "roles/bigquery.metadataViewer"),
-}
-# What these roles contain, copied by hand from https://cloud.google.com/iam/docs/roles-permissions
-# (/bigquery, /eventarc, /run), and from stored copies of it: Google may add to them, which no test
-# here would see. `gcloud iam roles describe ROLE` shows what they are today.
-PERMISSIONS = {
-    "roles/eventarc.eventReceiver": [
-        "eventarc.events.receiveAuditLogWritten",
-        "eventarc.events.receiveEvent",
-    ],
-    # On the project: each of its services and jobs, not the function alone.
-    "roles/run.invoker": ["run.jobs.run", "run.routes.invoke"],
-    "roles/bigquery.metadataViewer": [
-        *("bigquery.datasets.get", "bigquery.datasets.getIamPolicy"),
-        *("bigquery.models.getMetadata", "bigquery.models.list"),
-        *("bigquery.routines.get", "bigquery.routines.list"),
-        *("bigquery.tables.get", "bigquery.tables.getIamPolicy", "bigquery.tables.list"),
-        *("resourcemanager.projects.get", "resourcemanager.projects.list"),
-    ],
-    # On a table, of these those of bigquery.tables count. It is the smallest role of Google's own
-    # with which rows can be appended, and it holds more than that: see MORE.
-    "roles/bigquery.dataEditor": [
-        *("bigquery.tables.create", "bigquery.tables.createIndex"),
-        *("bigquery.tables.createSnapshot", "bigquery.tables.delete"),
-        *("bigquery.tables.deleteIndex", "bigquery.tables.export", "bigquery.tables.get"),
-        *("bigquery.tables.getData", "bigquery.tables.getIamPolicy", "bigquery.tables.list"),
-        *("bigquery.tables.replicateData", "bigquery.tables.restoreSnapshot"),
-        *("bigquery.tables.update", "bigquery.tables.updateData", "bigquery.tables.updateTag"),
-    ],
-}
-# What is needed, by https://cloud.google.com/bigquery/docs/streaming-data-into-bigquery, beside
-# bigquery.datasets.get and bigquery.tables.get.
-APPEND = "bigquery.tables.updateData"
-# What goes beyond that on the one table: whoever took over the function could read its rows
-# (tabledata.list), and could delete the table or have it expire. It could not change or delete
-# single rows: this is done by a query, and a query needs bigquery.jobs.create.
-MORE = {
-    *("bigquery.tables.delete", "bigquery.tables.export", "bigquery.tables.getData"),
-    *("bigquery.tables.replicateData", "bigquery.tables.update", "bigquery.tables.updateTag"),
-    *("bigquery.tables.createIndex", "bigquery.tables.deleteIndex"),
-    *("bigquery.tables.createSnapshot", "bigquery.tables.restoreSnapshot"),
-    "bigquery.tables.create",
-}
-
-
-def grants(state: dict[str, Any], account: str) -> set[tuple[str, str]]:
-    """Give where an account has which role, in all policies and access lists there are."""
-    found = {
-        (policy, binding["role"])
-        for policy, bindings in state["policies"].items()
-        for binding in bindings
-        if f"serviceAccount:{account}" in binding["members"] or "allUsers" in str(binding)
-    }
-    for name, dataset in state["datasets"].items():
-        found |= {
-            (f"datasets/{name}", entry["role"])
-            for entry in dataset["access"]
-            if account in str(entry) or "all" in str(entry.get("specialGroup"))
-        }
-    return found
-
-
-def test_no_script_grants_the_function_more_than_it_needs(cloud: Cloud) -> None:
-    for words in (
-        ["setup"],
-        ["dev"],
-        ["prod"],
-        ["monitoring", "dev"],
-        ["inventory"],
-        ["reconcile", "dev"],
-        ["setup"],
-    ):
-        cloud.do(*words)
-
-    state = cloud.state
-    assert grants(state, ACCOUNT) == LEAST
-    for name in ("staging", "prod"):
-        assert grants(state, ACCOUNT.replace("dev", name)) == LEAST
-    # Nobody can act as it but who deploys; and no key of it lies about.
-    assert test_deploy.bindings(cloud, f"accounts/{ACCOUNT}") == {
-        ("user:me@example.com", "roles/iam.serviceAccountUser")
-    }
-    commands = [" ".join(command["words"]) for command in cloud.lines("commands.jsonl")]
-    assert not [command for command in commands if " keys " in command]
-
-
-def test_what_the_function_may_do_is_to_append_to_one_table_and_what_comes_with_that() -> None:
-    allowed = {(where, permission) for where, role in LEAST for permission in PERMISSIONS[role]}
-    everywhere = {permission for _, permission in allowed}
-
-    assert ("tables/ml_registry.models", APPEND) in allowed
-    assert {where for where, permission in allowed if permission in MORE | {APPEND}} == {
-        "tables/ml_registry.models"
-    }
-    # It reads no object, runs no query, changes no policy, and acts as nobody else.
-    for never in ("storage.", "bigquery.jobs.", "iam.", "bigquery.datasets.update"):
-        assert not [permission for permission in everywhere if permission.startswith(never)]
-    assert not [permission for permission in everywhere if permission.endswith("setIamPolicy")]
-    # All the rest is looking at descriptions, and being called.
-    assert {permission.rpartition(".")[2] for permission in everywhere - MORE - {APPEND}} == {
-        *("get", "list", "getMetadata", "getIamPolicy"),
-        *("receiveAuditLogWritten", "receiveEvent", "invoke", "run"),
-    }
-
-
-# --- What is known of what is installed -----------------------------------------------------------
+# --- Known vulnerabilities of what is installed ---------------------------------------------------
 
 AUDIT = Path(sys.executable).with_name("pip-audit")
 UNREACHABLE = ("ConnectionError", "Could not connect", "ServiceError", "Timeout", "not redirecting")

@@ -2,8 +2,9 @@
 
 import pytest
 
+from registry.environment import Environment
 from registry.errors import InvalidSettings, UnknownEnvironment
-from registry.settings import Environment, Settings
+from registry.settings import Settings
 
 
 @pytest.mark.parametrize(
@@ -31,7 +32,7 @@ def test_the_environment_is_the_end_of_the_buckets_name(
         "ml-models-production",  # not its name
         "ml-models-DEV",  # bucket names have no capitals
         "mlmodelsdev",  # no dash
-        "dev",  # likewise
+        "dev",  # the same
         "ml-models-dev-1",  # not the end
         "ml-models-dev\n",  # not quite the end
         "",
@@ -86,7 +87,7 @@ def test_a_bad_setting_is_named_with_what_was_expected(name: str, value: str) ->
         Settings.from_environ({"GCP_PROJECT_ID": "acme", name: value})
 
 
-def test_every_problem_is_told_at_once() -> None:
+def test_every_problem_is_listed_at_once() -> None:
     with pytest.raises(InvalidSettings) as refused:
         Settings.from_environ({"REGISTRY_TABLE": "a", "BIGQUERY_EMULATOR_HOST": "b"})
 

@@ -31,12 +31,11 @@ from requests.exceptions import ChunkedEncodingError
 from urllib3.exceptions import ProtocolError
 
 from registry.bucket import Bucket
+from registry.finding import Finding
 from registry.inventory import Inventory
-from registry.reconciliation import Finding, reconcile
+from registry.reconciliation import reconcile
 from registry.settings import Settings
 from registry.table import RegistryTable
-from tests import bigquery_server as server
-from tests.bigquery_server import Answer
 from tests.conftest import (
     PROJECT,
     ROOT,
@@ -47,9 +46,10 @@ from tests.conftest import (
     process,
     wait_until,
 )
-from tests.storage_server import storage_server
-from tests.test_event import body
-from tests.test_main import HEADERS
+from tests.events import HEADERS, body
+from tests.servers import bigquery as server
+from tests.servers.bigquery import Answer
+from tests.servers.storage import storage_server
 
 DATASET = "soak"
 FAULT_RATE = 0.2
@@ -84,7 +84,7 @@ class Form:
 
 @dataclass(frozen=True)
 class Upload:
-    """One write of an object, as the registry has to tell it."""
+    """One write of an object, as the registry has to show it."""
 
     bucket: str
     path: str
@@ -170,7 +170,7 @@ class BigQuery:
         """
         `hopeless` are the uploads that it never confirms, however often they come.
 
-        True for those whose row is written all the same, which nobody is told.
+        True for those whose row is written, although the answer does not say so.
         """
         self.rows: list[dict[str, Any]] = []
         self.faults = 0
@@ -291,7 +291,7 @@ class Instance:
                 kill(psutil.Process(running.pid))
 
     def post(self, delivery: Delivery) -> int:
-        """Deliver an event; gives the status of the answer."""
+        """Deliver an event; returns the status of the answer."""
         with self._lock:
             self.in_flight += 1
         try:
@@ -323,7 +323,7 @@ class Soak:
         self.uploads = make_uploads(seed, form.uploads)
         count = max(2, round(form.uploads * HOPELESS_RATE))
         drawn = chance(seed, "hopeless").sample(self.uploads, count)
-        # Never acknowledged, as no repeat helps. One in three is in the table all the same.
+        # Never acknowledged: no retry helps. One in three is in the table anyway.
         self.given_up = set(drawn)
         self.bigquery = BigQuery(seed, {u.key: n % 3 == 1 for n, u in enumerate(drawn)})
         self.acknowledged: set[Upload] = set()
@@ -346,7 +346,7 @@ class Soak:
     def run(self, folder: Path) -> None:
         """Deliver all events, and kill now this instance and now that."""
         with contextlib.ExitStack() as stack:
-            # Where the stand-in tells of each connection that a kill has cut.
+            # The stand-in reports each connection that a kill has cut.
             stack.enter_context(contextlib.redirect_stderr(io.StringIO()))
             http = stack.enter_context(
                 server.bigquery_server(itertools.repeat(self.bigquery.answer))
@@ -431,7 +431,7 @@ class Soak:
 def registry_of(
     client: bigquery.Client, rows: Sequence[Mapping[str, Any]]
 ) -> Iterator[Callable[[], list[Mapping[str, Any]]]]:
-    """Put rows into a registry of their own; gives a function which asks the view of it."""
+    """Put rows into a registry of their own; returns a function which asks the view of it."""
     client.create_dataset(DATASET)
     try:
         make_registry(client, DATASET)
@@ -444,7 +444,7 @@ def registry_of(
 
 
 def reconciled(client: bigquery.Client, uploads: Sequence[Upload]) -> list[Finding]:
-    """Let the registry catch up with buckets that hold all uploads; give what it found."""
+    """Let the registry catch up with buckets that hold all uploads; return what it found."""
     with storage_server() as storage, pytest.MonkeyPatch.context() as patch:
         patch.setenv("STORAGE_EMULATOR_HOST", storage.url)
         storage.page = 1000
@@ -497,7 +497,7 @@ def upload_of(row: Mapping[str, Any]) -> Upload:
         ),
     ],
 )
-def test_each_upload_is_registered_exactly_once_whatever_fails(
+def test_each_upload_is_registered_exactly_once_through_all_faults(
     form: Form,
     client: bigquery.Client,
     tmp_path: Path,

@@ -6,13 +6,13 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from registry import bigquery as registry_bigquery
+from registry import clients
 from registry.errors import AppendFailed
 from registry.settings import Settings
 from registry.table import _RETRY, RegistryTable
-from tests import bigquery_server as server
-from tests.bigquery_server import Answer, BigQueryServer
-from tests.test_registration import registration
+from tests.events import registration
+from tests.servers import bigquery as server
+from tests.servers.bigquery import Answer, BigQueryServer
 
 ATTEMPT_SECONDS = 10
 BOUND_SECONDS = 45
@@ -23,7 +23,7 @@ def connect(bigquery: BigQueryServer, monkeypatch: pytest.MonkeyPatch) -> Regist
     monkeypatch.setenv("BIGQUERY_EMULATOR_HOST", bigquery.url)
     environ = {"GCP_PROJECT_ID": "acme", "BIGQUERY_EMULATOR_HOST": bigquery.url}
     settings = Settings.from_environ(environ)
-    return RegistryTable(registry_bigquery.connect(settings), settings.table)
+    return RegistryTable(clients.connect(settings), settings.table)
 
 
 def test_a_row_is_sent_with_its_insert_id_and_unknown_columns_ignored(
@@ -81,7 +81,7 @@ def test_the_wait_that_bigquery_asks_for_is_kept(monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.mark.parametrize(
-    ("answer", "told"),
+    ("answer", "said"),
     [
         pytest.param(
             server.error(404, "notFound", "Not found: Table acme:ml_registry.models"),
@@ -126,12 +126,12 @@ def test_the_wait_that_bigquery_asks_for_is_kept(monkeypatch: pytest.MonkeyPatch
         ),
     ],
 )
-def test_what_no_repeat_within_the_call_would_mend_fails_at_once_with_bigquerys_reason(
-    answer: Answer, told: str, monkeypatch: pytest.MonkeyPatch
+def test_a_permanent_error_fails_at_once_with_bigquerys_reason(
+    answer: Answer, said: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with server.bigquery_server([answer]) as bigquery:
         table = connect(bigquery, monkeypatch)
-        with pytest.raises(AppendFailed, match=f"expected acme.ml_registry.models.*{told}"):
+        with pytest.raises(AppendFailed, match=f"expected acme.ml_registry.models.*{said}"):
             table.append(registration())
 
     assert len(bigquery.requests) == 1
@@ -168,7 +168,7 @@ def test_a_lasting_fault_fails_before_the_platform_ends_the_call(
     assert min(taken) > 10  # nor did it give up early
 
 
-def test_nobody_listening_is_told_as_such(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_address_where_nobody_listens_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     """The bound is shortened here: that it is kept is shown above."""
     monkeypatch.setattr("registry.table._RETRY", _RETRY.with_timeout(0.1))
     with server.bigquery_server() as bigquery:

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from registry.inventory import ModelVersion
+from registry.rows import ModelVersion
 from registry.timeline import LEFT, RIGHT, WIDTH, Timeline
 
 BEGIN = datetime(2026, 3, 1, 12, tzinfo=UTC)

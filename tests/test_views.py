@@ -110,7 +110,9 @@ def test_the_columns_are_public(client: bigquery.Client, dataset: str) -> None:
 
 
 def test_each_view_names_only_those_before_it_and_the_table_is_read_once() -> None:
-    files = {path.stem[2:]: path.read_text() for path in (ROOT / "deploy/bigquery").glob("[4-8]-*.sql")}
+    files = {
+        path.stem[2:]: path.read_text() for path in (ROOT / "deploy/bigquery").glob("[4-8]-*.sql")
+    }
 
     assert set(files) == set(VIEWS)
     for position, view in enumerate(VIEWS):
@@ -138,7 +140,7 @@ def test_an_artifact_written_once_has_no_overwrites(model: Model) -> None:
     assert [row["overwrites"] for row in model.view("artifacts")] == [0]
 
 
-def test_two_writes_in_one_millisecond_are_told_apart_by_generation(model: Model) -> None:
+def test_two_writes_in_one_millisecond_differ_by_generation(model: Model) -> None:
     model.insert(written(0, uploader="late", generation=2), written(0, generation=1))
 
     assert [row["uploader"] for row in model.view("artifacts")] == ["late"]

@@ -1,4 +1,4 @@
-"""A server which answers `tabledata.insertAll` as BigQuery does, also when it is in trouble."""
+"""A server that answers `tabledata.insertAll` as BigQuery does, also when it is in trouble."""
 
 import contextlib
 import json
@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+
+from tests.servers import running
 
 Answer = Callable[["Handler", "Request"], None]
 
@@ -25,9 +27,9 @@ class Request:
 @dataclass
 class BigQueryServer:
     """
-    Writes rows, once for each insert id, and answers what it is told to.
+    Writes rows, once for each insert id.
 
-    `answers` are taken one a request; after the last, it is well.
+    Each request takes one of `answers`; after the last one, all is well.
     """
 
     answers: Iterator[Answer]
@@ -92,7 +94,7 @@ def error(status: int, reason: str, message: str = "No.", **headers: str) -> Ans
 
 
 def bare_error(status: int) -> Answer:
-    """Refuse as a proxy on the way does, which knows no reasons."""
+    """Refuse as a proxy does, without a reason."""
     return lambda handler, _: handler.send(status, "upstream connect error")
 
 
@@ -123,7 +125,7 @@ def cut_after_writing(handler: Handler, request: Request) -> None:
 
 
 def garbled(handler: Handler, _: Request) -> None:
-    """Answer 200 with what is no JSON."""
+    """Answer 200 with something that is not JSON."""
     handler.send(200, "<html>")
 
 
@@ -146,7 +148,7 @@ def dripping(handler: Handler, _: Request) -> None:
 
 
 def late(seconds: float, answer: Answer) -> Answer:
-    """Take some time first."""
+    """Answer after some time."""
 
     def answer_late(handler: Handler, request: Request) -> None:
         handler.bigquery.ended.wait(seconds)
@@ -160,13 +162,10 @@ def bigquery_server(answers: Iterable[Answer] = ()) -> Iterator[BigQueryServer]:
     """Serve on a free port until the end of the block."""
     bigquery = BigQueryServer(iter(answers))
     handler = type("BoundHandler", (Handler,), {"bigquery": bigquery})
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        bigquery.url = f"http://127.0.0.1:{server.server_port}"
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    bigquery.url = f"http://127.0.0.1:{server.server_port}"
+    with running(server):
         try:
             yield bigquery
         finally:
             bigquery.ended.set()
-            server.shutdown()
-            thread.join()

@@ -1,4 +1,4 @@
-"""What writing to BigQuery and reading from it share: the client, and what its errors say."""
+"""Google's clients, and readable messages for their errors."""
 
 from collections.abc import Mapping
 
@@ -16,10 +16,10 @@ LOG_IN = "run gcloud auth application-default login"
 
 def connect(settings: Settings) -> bigquery.Client:
     """
-    Make the client; nothing is sent to BigQuery yet.
+    Make BigQuery's client; nothing is sent yet.
 
     Raises:
-        NoCredentials: There are none on this machine.
+        NoCredentials: This machine has none.
     """
     credentials = AnonymousCredentials() if settings.emulated else None  # type: ignore[no-untyped-call] # google-auth types this class in part
     try:
@@ -29,17 +29,17 @@ def connect(settings: Settings) -> bigquery.Client:
 
 
 def reasons(error: BaseException | None) -> list[str]:
-    """Give the reasons in an answer of BigQuery's; a proxy on the way gives none."""
+    """Return BigQuery's reason codes; a proxy's error has none."""
     return [problem["reason"] for problem in getattr(error, "errors", ()) if "reason" in problem]
 
 
 def explain(error: Exception, remedies: Mapping[str, str]) -> str:
-    """Say what was found instead of an answer, and the remedy for each of its reasons."""
+    """Return what was found instead of an answer, and the remedy for each reason code."""
     cause: BaseException | None = error
     while isinstance(cause, RetryError):
         cause = cause.cause
     text = str(cause)
-    if len(text) > _SHOWN_CHARACTERS:  # a whole web page, from a proxy on the way
+    if len(text) > _SHOWN_CHARACTERS:  # a proxy may answer with a whole web page
         text = f"{text[:_SHOWN_CHARACTERS]}…"
     found = f"found {type(cause).__name__}: {text}"
     return ": ".join([found, *(remedies[name] for name in reasons(cause) if name in remedies)])

@@ -2,12 +2,13 @@
 
 import contextlib
 import json
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
+
+from tests.servers import running
 
 type Resource = dict[str, Any]
 
@@ -91,12 +92,7 @@ def storage_server() -> Iterator[StorageServer]:
     """Serve on a free port until the end of the block."""
     storage = StorageServer()
     handler = type("BoundHandler", (Handler,), {"storage": storage})
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        storage.url = f"http://127.0.0.1:{server.server_port}"
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
-        try:
-            yield storage
-        finally:
-            server.shutdown()
-            thread.join()
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    storage.url = f"http://127.0.0.1:{server.server_port}"
+    with running(server):
+        yield storage

@@ -1,0 +1,178 @@
+"""The views' rows as types."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Self
+
+from registry.environment import Environment
+from registry.errors import QueryFailed
+
+OUTDATED = "run deploy/setup.sh, which updates the table and the views"
+
+
+class Comparison(StrEnum):
+    """How a model version compares with the same version in the environment before."""
+
+    IDENTICAL = "identical"
+    DIFFERENT = "different"
+    UNKNOWN = "unknown"
+    SKIPPED = "skipped"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """A row of a view: a field for each column."""
+
+    @classmethod
+    def from_row(cls, row: Mapping[str, Any]) -> Self:
+        """Read the columns that are known here; the view may have more."""
+        try:
+            return cls(**{field.name: row[field.name] for field in fields(cls)})
+        except KeyError as error:
+            raise QueryFailed(
+                f"expected views with the columns of this program, found {error}: {OUTDATED}"
+            ) from error
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Generation(Row):
+    """A row of `registrations`: one write of an artifact's content. Sizes are in bytes."""
+
+    model_name: str
+    model_version: int
+    environment: str
+    gcs_bucket: str
+    gcs_path: str
+    file_size_bytes: int | None
+    upload_timestamp: datetime | None
+    uploader: str | None
+    registered_at: datetime
+    generation: int | None
+    crc32c: str | None
+    md5_hash: str | None
+    metadata: object
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Artifact(Generation):
+    """A row of `artifacts`: the newest generation, and how many there were before it."""
+
+    first_upload_timestamp: datetime
+    overwrites: int
+    gone_since: datetime | None
+
+    @property
+    def file_name(self) -> str:
+        """Its name below the version's folder."""
+        return self.gcs_path.split("/", 2)[-1]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelVersion(Row):
+    """
+    A row of `model_versions`: a version in an environment.
+
+    `fingerprint` is equal if the files are the same; None if a checksum is missing. `gone_since` is
+    when the last of its files was found missing. `staging_vs_dev` is set only in staging's row,
+    `prod_vs_staging` only in prod's.
+    """
+
+    model_name: str
+    model_version: int
+    environment: str
+    files: int
+    total_bytes: int | None
+    first_upload_timestamp: datetime
+    last_upload_timestamp: datetime
+    uploaders: Sequence[str]
+    overwrites: int
+    fingerprint: str | None
+    gone_since: datetime | None
+    staging_vs_dev: str | None
+    prod_vs_staging: str | None
+
+    @property
+    def before(self) -> Environment | None:
+        """The environment before; None in dev."""
+        return {"staging": Environment.DEV, "prod": Environment.STAGING}.get(self.environment)
+
+    @property
+    def comparison(self) -> Comparison | None:
+        """The comparison with the environment before; None in dev."""
+        value = self.staging_vs_dev or self.prod_vs_staging
+        return None if value is None else Comparison(value)
+
+    @property
+    def verdict(self) -> str:
+        """The comparison in words; empty without one."""
+        if self.comparison is None:
+            return ""
+        return {
+            Comparison.IDENTICAL: f"same as {self.before}",
+            Comparison.DIFFERENT: f"differs from {self.before}",
+            Comparison.UNKNOWN: f"same as {self.before}? no checksum",
+            Comparison.SKIPPED: f"never was in {self.before}",
+        }[self.comparison]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LatestModel(ModelVersion):
+    """A row of `latest_models`: the highest version of a model in an environment."""
+
+    versions_behind_dev: int
+    versions: int
+    versions_total_bytes: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelVersionFiles(ModelVersion):
+    """A row of `model_versions` with its rows of `artifacts`, by path."""
+
+    artifacts: Sequence[Artifact]
+
+    @classmethod
+    def from_row(cls, row: Mapping[str, Any]) -> Self:
+        """Read also the rows within the row."""
+        artifacts = [Artifact.from_row(artifact) for artifact in row["artifacts"]]
+        return super(ModelVersionFiles, cls).from_row({**row, "artifacts": artifacts})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Promotion(Row):
+    """A row of `promotions`: when a version first reached each environment, and how it compares."""
+
+    model_name: str
+    model_version: int
+    dev_upload_timestamp: datetime | None
+    staging_upload_timestamp: datetime | None
+    prod_upload_timestamp: datetime | None
+    staging_vs_dev: str | None
+    prod_vs_staging: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Registered:
+    """
+    What the registry knows of a generation of an object in a bucket.
+
+    `generation` is None in rows that are older than the column: then `upload_timestamp` stands for
+    it. `vanished` if a reconciliation found the object missing.
+    """
+
+    name: str
+    generation: int | None
+    upload_timestamp: datetime | None
+    registered_at: datetime
+    vanished: bool = False
+
+
+def to_json(rows: Sequence[Row]) -> str:
+    """
+    Return rows as JSON: a list of objects whose keys are the views' columns.
+
+    INT64 is a number, TIMESTAMP is text in ISO 8601 and UTC, NULL is null. All of it is ASCII.
+    """
+    return json.dumps([asdict(row) for row in rows], indent=2, default=datetime.isoformat)

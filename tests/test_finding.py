@@ -1,0 +1,159 @@
+"""The bucket against the registry: the pure comparison."""
+
+import itertools
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from registry.errors import OutOfOrder
+from registry.event import StorageObject
+from registry.finding import compare
+from registry.rows import Registered
+
+NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
+
+
+def at(generation: int) -> datetime:
+    """Return the time of a generation, to the millisecond, as Cloud Storage does."""
+    return NOON + timedelta(milliseconds=generation)
+
+
+def listed(name: str, generation: int = 1, *, live: bool = True) -> StorageObject:
+    return StorageObject(
+        bucket="b-dev",
+        name=name,
+        generation=generation,
+        size=1,
+        time_created=at(generation),
+        crc32c="AAAAAA==",
+        md5_hash=None,
+        metadata={},
+        time_deleted=None if live else NOON,
+    )
+
+
+def registered(name: str, generation: int | None = 1, **facts: object) -> Registered:
+    facts = {"upload_timestamp": at(generation or 1), "registered_at": NOON} | facts
+    return Registered(name=name, generation=generation, **facts)  # type: ignore[arg-type]
+
+
+def found(there: list[StorageObject], known: list[Registered]) -> list[tuple[str, str, int | None]]:
+    return [
+        (finding.difference.value, finding.name, finding.generation)
+        for finding in compare(there, known)
+    ]
+
+
+A, B, C = "m/v1/a", "m/v1/b", "m/v1/c"
+
+
+@pytest.mark.parametrize(
+    ("there", "known", "expected"),
+    [
+        ([], [], []),
+        ([listed(A)], [registered(A)], []),
+        ([listed(A)], [], [("unregistered", A, 1)]),
+        ([], [registered(A)], [("vanished", A, 1)]),
+        (
+            [listed(A), listed(C)],
+            [registered(B)],
+            [("unregistered", A, 1), ("vanished", B, 1), ("unregistered", C, 1)],
+        ),
+        # Overwritten, and the event of the second write was lost: the first has not vanished.
+        ([listed(A, 2)], [registered(A, 1)], [("unregistered", A, 2)]),
+        # Both are registered, one is there.
+        ([listed(A, 2)], [registered(A, 1), registered(A, 2)], []),
+        # Delivered twice.
+        ([listed(A)], [registered(A), registered(A)], []),
+        # The newest is the one that has vanished, whatever order the rows are in.
+        ([], [registered(A, 2), registered(A, 1)], [("vanished", A, 2)]),
+        ([], [registered(A, vanished=True)], []),
+        # It vanished, came back, and vanished again.
+        ([], [registered(A, 1, vanished=True), registered(A, 2)], [("vanished", A, 2)]),
+        # What is kept of an object that was deleted is not the object.
+        ([listed(A, live=False)], [registered(A)], [("vanished", A, 1)]),
+        ([listed(A, 1, live=False), listed(A, 2)], [registered(A, 2)], [("unregistered", A, 1)]),
+        # Registered only now, and already gone.
+        ([listed(A, 5, live=False)], [], [("unregistered", A, 5), ("vanished", A, 5)]),
+        (
+            [listed(A, 2, live=False)],
+            [registered(A, 1)],
+            [("unregistered", A, 2), ("vanished", A, 2)],
+        ),
+        ([listed("a", live=False)], [], [("outside the layout", "a", 1)]),
+        # A row from before the generations is recognized by the time of its upload.
+        ([listed(A, 7)], [registered(A, None, upload_timestamp=at(7))], []),
+        ([listed(A, 7)], [registered(A, None, upload_timestamp=at(6))], [("unregistered", A, 7)]),
+        ([listed(A, 7)], [registered(A, None, upload_timestamp=None)], [("unregistered", A, 7)]),
+        ([], [registered(A, None, upload_timestamp=None)], [("vanished", A, None)]),
+    ],
+)
+def test_a_difference_is_found(
+    there: list[StorageObject], known: list[Registered], expected: list[tuple[str, str, int | None]]
+) -> None:
+    assert found(there, known) == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("m/1.0/a", "outside the layout"),
+        ("a", "outside the layout"),
+        ("m/v9223372036854775808/a", "outside the layout"),
+        ("m/v01/a", "unregistered"),
+        ("m/v1/", None),  # a folder marker
+        ("gcloud/tmp/parallel_composite_uploads/x", None),  # an upload that goes on
+    ],
+)
+def test_what_is_not_an_artifact_has_a_reason(name: str, expected: str | None) -> None:
+    findings = list(compare([listed(name)], []))
+
+    assert [finding.difference.value for finding in findings] == ([expected] if expected else [])
+    for finding in findings:
+        assert (finding.reason is None) == (expected == "unregistered")
+        assert finding.reason is None or finding.reason.startswith("expected <model>/v<N>/<file>")
+
+
+def test_names_out_of_order_are_an_error() -> None:
+    with pytest.raises(OutOfOrder, match="'m/v1/a' after 'm/v1/b'"):
+        list(compare([listed(B), listed(A)], []))
+
+
+SIDES = st.dictionaries(st.sampled_from([f"m/v1/{n}" for n in "abcdé😀\uffff"]), st.integers(1, 3))
+
+
+@given(there=SIDES, known=SIDES)
+def test_it_finds_what_a_comparison_of_sets_finds(
+    there: dict[str, int], known: dict[str, int]
+) -> None:
+    in_bucket, in_registry = set(there.items()), set(known.items())
+
+    assert sorted(
+        found(
+            [listed(name, generation) for name, generation in sorted(in_bucket)],
+            [registered(name, generation) for name, generation in sorted(in_registry)],
+        )
+    ) == sorted(
+        [("unregistered", name, generation) for name, generation in in_bucket - in_registry]
+        + [("vanished", name, known[name]) for name in known.keys() - there.keys()]
+    )
+
+
+def test_only_one_name_is_in_memory_at_a_time() -> None:
+    """Both streams are read in step, so memory does not grow with them."""
+    read = {"there": 0, "known": 0}
+
+    def stream(side: str) -> Iterator[str]:
+        for number in range(1000):
+            read[side] += 1
+            yield f"m/v1/{number:04}"
+
+    findings = compare(
+        (listed(name, 2) for name in stream("there")),
+        (registered(name) for name in stream("known")),
+    )
+    for number, _ in enumerate(itertools.islice(findings, 500)):
+        assert max(read.values()) <= number + 3

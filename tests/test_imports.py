@@ -1,0 +1,91 @@
+"""The imports of registry/ go one way: down the layout, without a circle."""
+
+import ast
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT
+
+# A module imports from its own line or from lines below it.
+LAYOUT = """
+main
+__main__ cli output
+page overview timeline
+handler
+promotion reconciliation
+table inventory bucket
+finding
+rows
+registration removal
+clients
+event artifact environment settings outcome log errors
+"""
+FLOORS = {module: floor for floor, line in enumerate(LAYOUT.split("\n")) for module in line.split()}
+ADAPTERS = {"table", "inventory", "bucket"}  # these import no other adapter
+
+
+def imports(path: Path) -> set[str]:
+    """Return the modules of registry/ that a file imports, wherever in it."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            names = {f"{node.module}.{alias.name}" for alias in node.names}
+            found |= names if node.module == "registry" else {str(node.module)}
+    return {name.split(".")[1] for name in found if name.startswith("registry.")}
+
+
+def problems(folder: Path) -> list[str]:
+    """Return what is wrong with the imports of a project's main.py and registry/."""
+    paths = [folder / "main.py", *sorted((folder / "registry").glob("[!_]*.py"))]
+    graph = {path.stem: imports(path) for path in [*paths, folder / "registry/__main__.py"]}
+    found = [f"{module} is not in the layout" for module in graph if module not in FLOORS]
+    for module, imported in graph.items():
+        for name in imported & FLOORS.keys():
+            if module in FLOORS and FLOORS[name] < FLOORS[module]:
+                found.append(f"{module} imports {name}, which is above it")
+            if {module, name} <= ADAPTERS:
+                found.append(f"the adapter {module} imports the adapter {name}")
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        found.append(f"a circle: {' -> '.join(error.args[1])}")
+    return found
+
+
+def test_the_imports_go_one_way() -> None:
+    assert problems(ROOT) == []
+
+
+@pytest.mark.parametrize(
+    ("module", "source", "problem"),
+    [
+        (
+            "rows",
+            "from registry.table import RegistryTable",
+            "rows imports table, which is above it",
+        ),
+        (
+            "event",
+            "if TYPE_CHECKING:\n    from registry import cli",
+            "event imports cli, which is above",
+        ),
+        ("log", "def f():\n    import registry.page", "log imports page, which is above it"),
+        ("table", "import registry.bucket", "the adapter table imports the adapter bucket"),
+        ("artifact", "import registry.event", "a circle: "),
+        ("helpers", "", "helpers is not in the layout"),
+    ],
+)
+def test_an_import_the_other_way_is_found(
+    tmp_path: Path, module: str, source: str, problem: str
+) -> None:
+    (tmp_path / "registry").mkdir()
+    for name in ("main.py", "registry/__main__.py"):
+        (tmp_path / name).touch()
+    (tmp_path / "registry/event.py").write_text("import registry.artifact\n")
+    (tmp_path / f"registry/{module}.py").write_text(source)
+
+    assert any(found.startswith(problem) for found in problems(tmp_path))
