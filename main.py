@@ -30,7 +30,6 @@ from registry.table import RegistryTable
 if TYPE_CHECKING:
     from registry.page import Page
 
-_WRITING = threading.Lock()
 _STARTING = threading.Lock()
 _NOT_AN_EVENT = {HTTPStatus.BAD_REQUEST, HTTPStatus.UNSUPPORTED_MEDIA_TYPE}
 
@@ -92,7 +91,7 @@ def inventory(asked: Request) -> Response:
     try:
         return page.respond(asked)
     except Exception as error:  # noqa: BLE001 - the reader gets an answer, and the log the stack
-        _print(log.problem(error))
+        log.write(log.problem(error))
         return page.explain(asked, error)
 
 
@@ -118,10 +117,10 @@ def reconcile(asked: Request) -> tuple[dict[str, object], int]:
         for finding in reconciliation.reconcile(bucket, known, _TABLE, clock=_now):
             summary.add(finding)
     except Exception as error:  # noqa: BLE001 - the caller gets an answer, and the log the stack
-        _print(log.problem(error))
+        log.write(log.problem(error))
         return {"error": str(error)}, HTTPStatus.SERVICE_UNAVAILABLE
     counts: dict[str, object] = {"bucket": bucket.name, **summary.by_kind()}
-    _print(log.reconciled(counts, summary.examples))
+    log.write(log.reconciled(counts, summary.examples))
     return {**counts, "examples": summary.examples}, HTTPStatus.OK
 
 
@@ -140,15 +139,4 @@ def _now() -> datetime:
 
 def _write(outcome: Outcome, started: float) -> None:
     duration_ms = round((time.monotonic() - started) * 1000)
-    _print(log.line(outcome, duration_ms=duration_ms))
-
-
-def _print(line: str) -> None:
-    """
-    Print a line to the log.
-
-    With LOG_EXECUTION_ID, which Google sets, the framework writes a line and its end separately:
-    the lock keeps the lines of two threads apart.
-    """
-    with _WRITING:
-        print(line, flush=True)  # noqa: T201 - this is the log
+    log.write(log.line(outcome, duration_ms=duration_ms))

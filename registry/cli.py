@@ -106,7 +106,7 @@ class _Question:
     wanted: Filter
     format: str
 
-    def answer(self, rows: Sequence[Row], kind: type[Row], table: Callable[[], Table]) -> None:
+    def answer[R: Row](self, rows: Sequence[R], kind: type[R], table: Callable[[], Table]) -> None:
         """Print the rows."""
         output.print_rows(self.format, rows, kind, table)
 
@@ -384,7 +384,8 @@ def reconcile(  # noqa: PLR0913 - one for each option
         progress = Console(stderr=True)
     elif format != "table":  # the output would mix with a line that moves
         progress = Console(stderr=True, force_terminal=False)
-    with output.writing(format, FindingRow, output.draw_findings(screen)) as write:
+    draw = functools.partial(output.draw_finding, screen)
+    with output.writing(format, FindingRow, draw) as write:
         for environment in environments:
             bucket = Bucket.connect(settings, f"{bucket_prefix}-{environment}")
             summary = Summary()

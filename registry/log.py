@@ -1,10 +1,13 @@
-"""The one line that is logged for an event."""
+"""The log: one line for an event, a reconciliation or an error."""
 
 import json
+import threading
 import traceback
 from collections.abc import Mapping, Sequence
 
 from registry.outcome import Outcome
+
+_WRITING = threading.Lock()
 
 
 def line(outcome: Outcome, *, duration_ms: int) -> str:
@@ -43,3 +46,14 @@ def problem(error: Exception) -> str:
     """Return the line for an error outside of an event, for Cloud Logging and Error Reporting."""
     stack_trace = "".join(traceback.format_exception(error))
     return json.dumps({"severity": "ERROR", "message": str(error), "stack_trace": stack_trace})
+
+
+def write(line: str) -> None:
+    """
+    Print a line to standard output, which is the log.
+
+    With LOG_EXECUTION_ID, which Google sets, the framework writes a line and its end separately:
+    the lock keeps the lines of two threads apart.
+    """
+    with _WRITING:
+        print(line, flush=True)  # noqa: T201 - this is the log

@@ -39,8 +39,6 @@ _STYLES = {
     Comparison.SKIPPED: "bold yellow",
 }
 
-type Write = Callable[[Row], None]
-
 
 class Screen(Console):
     """A console that raises BrokenPipeError, as print() does."""
@@ -50,10 +48,10 @@ class Screen(Console):
         raise BrokenPipeError
 
 
-def print_rows(
+def print_rows[R: Row](
     format: str,  # noqa: A002 - the option's name
-    rows: Sequence[Row],
-    kind: type[Row],
+    rows: Sequence[R],
+    kind: type[R],
     table: Callable[[], Table],
 ) -> None:
     """Print rows of a kind; without any, an empty list or a message."""
@@ -70,17 +68,17 @@ def print_rows(
 
 
 @contextlib.contextmanager
-def writing(
+def writing[R: Row](
     format: str,  # noqa: A002 - the option's name
-    kind: type[Row],
-    draw: Write,
-) -> Iterator[Write]:
+    kind: type[R],
+    draw: Callable[[R], None],
+) -> Iterator[Callable[[R], None]]:
     """Print rows one by one, so that a million take no memory. `draw` prints one on a terminal."""
     columns = [field.name for field in dataclasses.fields(kind)]
     separators = itertools.chain(["[\n"], itertools.repeat(",\n"))
     as_csv = csv.writer(sys.stdout, lineterminator="\n")
 
-    def write(row: Row) -> None:
+    def write(row: R) -> None:
         if format == "json":
             click.echo(next(separators) + to_json([row])[2:-2], nl=False)
         elif format == "csv":
@@ -98,17 +96,12 @@ def writing(
         sys.stdout.flush()
 
 
-def draw_findings(screen: Console) -> Callable[[Row], None]:
-    """Return a function that prints a finding on a screen."""
-
-    def draw(row: Row) -> None:
-        assert isinstance(row, FindingRow)  # noqa: S101 - for the type checker
-        reason = f": {row.reason}" if row.reason else ""
-        outside = row.difference == Difference.OUTSIDE_THE_LAYOUT
-        kind = Text(f"{row.difference:<18}", "yellow" if outside else "bold red")
-        screen.print(kind, _text(f"gs://{row.gcs_bucket}/{row.gcs_path}{reason}"), soft_wrap=True)
-
-    return draw
+def draw_finding(screen: Console, row: FindingRow) -> None:
+    """Print a finding on a screen, as one line."""
+    reason = f": {row.reason}" if row.reason else ""
+    outside = row.difference == Difference.OUTSIDE_THE_LAYOUT
+    kind = Text(f"{row.difference:<18}", "yellow" if outside else "bold red")
+    screen.print(kind, _text(f"gs://{row.gcs_bucket}/{row.gcs_path}{reason}"), soft_wrap=True)
 
 
 @contextlib.contextmanager
