@@ -20,31 +20,31 @@ finding
 rows
 registration removal
 clients
-event artifact environment settings outcome log errors
+event artifact environment settings outcome log errors __init__
 """
 FLOORS = {module: floor for floor, line in enumerate(LAYOUT.split("\n")) for module in line.split()}
 ADAPTERS = {"table", "inventory", "bucket"}  # these import no other adapter
 
 
 def imports(path: Path) -> set[str]:
-    """Return the modules of registry/ that a file imports, wherever in it."""
+    """Return the modules of the layout that a file imports, wherever in it."""
     found = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
-            names = {f"{node.module}.{alias.name}" for alias in node.names}
-            found |= names if node.module == "registry" else {str(node.module)}
-    return {name.split(".")[1] for name in found if name.startswith("registry.")}
+            package = ".".join(filter(None, ["registry" if node.level else "", node.module]))
+            found |= {f"{package}.{alias.name}" for alias in node.names}
+    return {name.removeprefix("registry.").partition(".")[0] for name in found} & FLOORS.keys()
 
 
 def problems(folder: Path) -> list[str]:
     """Return what is wrong with the imports of a project's main.py and registry/."""
-    paths = [folder / "main.py", *sorted((folder / "registry").glob("[!_]*.py"))]
-    graph = {path.stem: imports(path) for path in [*paths, folder / "registry/__main__.py"]}
+    paths = [folder / "main.py", *sorted((folder / "registry").rglob("*.py"))]
+    graph = {path.stem: imports(path) for path in paths}
     found = [f"{module} is not in the layout" for module in graph if module not in FLOORS]
     for module, imported in graph.items():
-        for name in imported & FLOORS.keys():
+        for name in imported:
             if module in FLOORS and FLOORS[name] < FLOORS[module]:
                 found.append(f"{module} imports {name}, which is above it")
             if {module, name} <= ADAPTERS:
@@ -74,18 +74,23 @@ def test_the_imports_go_one_way() -> None:
             "event imports cli, which is above",
         ),
         ("log", "def f():\n    import registry.page", "log imports page, which is above it"),
+        ("clients", "from . import inventory", "clients imports inventory, which is above it"),
+        ("errors", "from .log import line", "a circle: "),
+        ("settings", "import main", "settings imports main, which is above it"),
         ("table", "import registry.bucket", "the adapter table imports the adapter bucket"),
         ("artifact", "import registry.event", "a circle: "),
         ("helpers", "", "helpers is not in the layout"),
+        ("_private", "", "_private is not in the layout"),
+        ("folder/deep", "", "deep is not in the layout"),
     ],
 )
 def test_an_import_the_other_way_is_found(
     tmp_path: Path, module: str, source: str, problem: str
 ) -> None:
-    (tmp_path / "registry").mkdir()
-    for name in ("main.py", "registry/__main__.py"):
-        (tmp_path / name).touch()
+    (tmp_path / "registry/folder").mkdir(parents=True)
+    (tmp_path / "main.py").touch()
     (tmp_path / "registry/event.py").write_text("import registry.artifact\n")
+    (tmp_path / "registry/log.py").write_text("import registry.errors\n")
     (tmp_path / f"registry/{module}.py").write_text(source)
 
     assert any(found.startswith(problem) for found in problems(tmp_path))
