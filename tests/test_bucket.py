@@ -2,12 +2,11 @@
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from pathlib import Path
 
 import pytest
 
 from registry.bucket import Bucket
-from registry.errors import ListingFailed, NoCredentials
+from registry.errors import ListingFailed
 from registry.event import StorageObject
 from registry.settings import Settings
 from tests.conftest import PROJECT
@@ -86,16 +85,6 @@ def test_a_list_that_breaks_off_is_an_error_after_the_objects_that_came(
     assert [next(listed).name for _ in range(3)] == ["m/v1/a", "m/v1/b", "m/v1/c"]
     with pytest.raises(ListingFailed, match=r"gs://b-dev, .*storage\.objects\.list"):
         next(listed)
-
-
-def test_a_machine_without_credentials_is_told_of_the_login(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.setenv("CLOUDSDK_CONFIG", str(tmp_path))
-    monkeypatch.setenv("NO_GCE_CHECK", "true")
-
-    with pytest.raises(NoCredentials, match="run gcloud auth application-default login"):
-        Bucket.connect(Settings(project=PROJECT, table="d.t", emulated=False), "b-dev")
 
 
 @pytest.mark.parametrize(

@@ -385,19 +385,6 @@ def test_a_terminal_gets_a_table_in_colour_and_a_pipe_json(
     assert len(json.loads(piped.stdout)) == 8
 
 
-def test_without_credentials_the_login_is_the_remedy(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.setenv("CLOUDSDK_CONFIG", str(tmp_path))
-    monkeypatch.setenv("NO_GCE_CHECK", "true")
-
-    result = CliRunner().invoke(main, ["models", "--project", PROJECT])
-
-    assert result.exit_code == 2
-    assert "run gcloud auth application-default login" in result.stderr
-    assert len(result.stderr.splitlines()) == 1
-
-
 @pytest.mark.parametrize(("error", "status"), [(KeyboardInterrupt, 130), (BrokenPipeError, 141)])
 @pytest.mark.usefixtures("run")
 def test_an_end_from_outside_has_the_usual_code(

@@ -10,7 +10,6 @@ import contextlib
 import io
 import itertools
 import json
-import random
 import sys
 import threading
 import time
@@ -48,19 +47,14 @@ from tests.conftest import (
 )
 from tests.events import HEADERS, body
 from tests.servers import bigquery as server
-from tests.servers.bigquery import Answer
+from tests.servers.faulty_bigquery import FAULT_RATE, FaultyBigQuery, Key, chance, key_of
 from tests.servers.storage import storage_server
 
 DATASET = "soak"
-FAULT_RATE = 0.2
 INSTANCES = 2
 CONCURRENCY = 32
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 FILES = ["model.pkl", "weights/part 1.bin", "größe.json", "a'b\"c\\d.bin"]
-
-# BigQuery remembers an insert id for about a minute, and promises nothing.
-REMEMBERED_SECONDS = 2
-REMEMBERED_RATE = 0.9
 
 # An event is given up on after so many deliveries, if no repeat helps.
 TRIES = 3
@@ -68,8 +62,6 @@ HOPELESS_RATE = 0.01
 
 # The platform ends a call then.
 CALL_SECONDS = 60
-
-type Key = tuple[str, str, int]
 
 
 @dataclass(frozen=True)
@@ -122,11 +114,6 @@ class Delivery:
     upload: Upload
 
 
-def chance(seed: int, *of: object) -> random.Random:
-    """Make choices which the seed repeats, in whatever order threads come to them."""
-    return random.Random(f"{seed} {of}")  # noqa: S311
-
-
 def make_uploads(seed: int, count: int) -> list[Upload]:
     """Make uploads with overwrites and copies; three in a row have the same generation."""
     dice = chance(seed, "uploads")
@@ -161,99 +148,6 @@ def make_deliveries(seed: int, uploads: Sequence[Upload]) -> list[Delivery]:
         if dice.random() < 0.05:
             placed.append((later, published_again))
     return [delivery for _, delivery in sorted(placed, key=lambda pair: pair[0])]
-
-
-class BigQuery:
-    """The rows that BigQuery has, its faults, and what it remembers of insert ids."""
-
-    def __init__(self, seed: int, hopeless: Mapping[Key, bool]) -> None:
-        """
-        `hopeless` are the uploads that it never confirms, however often they come.
-
-        True for those whose row is written, although the answer does not say so.
-        """
-        self.rows: list[dict[str, Any]] = []
-        self.faults = 0
-        self.down_until = 0.0
-        self._seed = seed
-        self._hopeless = hopeless
-        self._lock = threading.Lock()
-        self._attempts: Counter[Key] = Counter()
-        self._writes: Counter[Key] = Counter()
-        self._remembered: dict[str, float] = {}
-        self._well = well = self._writing(server.well)
-        self._down = server.error(503, "backendError")
-        self._refusal = server.error(403, "quotaExceeded")
-        self._cut_after_writing = self._writing(server.cut_after_writing)
-        # How often, and what. First what a repeat within the call is a help against.
-        self._faults: list[tuple[float, Answer]] = [
-            (8, server.error(503, "backendError")),
-            (4, server.error(500, "internalError")),
-            (4, server.bare_error(502)),
-            (4, server.error(429, "rateLimitExceeded")),
-            (4, server.error(429, "rateLimitExceeded", Retry_After="1")),
-            (2, server.error(403, "rateLimitExceeded")),
-            (6, server.late(1, well)),
-            (2, server.late(2, server.bare_error(504))),
-            (1, server.late(7.5, well)),  # written when the caller has gone
-            (6, server.cut_before_writing),
-            (8, self._cut_after_writing),
-            (3, server.garbled),
-            (3, self._writing(server.garbled)),
-            # And what fails the call at once.
-            (2, server.error(404, "notFound")),
-            (2, server.error(403, "quotaExceeded")),
-            (2, server.error(429, "rateLimitExceeded", Retry_After="600")),
-            (2, server.row_errors({"reason": "timeout", "location": "", "message": "No."})),
-        ]
-
-    def answer(self, handler: server.Handler, request: server.Request) -> None:
-        """Answer insertAll, well or not."""
-        [row] = request.body["rows"]
-        key = key_of(row["json"])
-        with self._lock:
-            attempt = self._attempts[key]
-            self._attempts[key] += 1
-            answer = self._choose(key, attempt)
-            self.faults += answer is not self._well
-        answer(handler, request)
-
-    def _choose(self, key: Key, attempt: int) -> Answer:
-        dice = chance(self._seed, "fault", key, attempt)
-        if key in self._hopeless:
-            written = self._hopeless[key] and attempt == 0
-            return self._cut_after_writing if written else self._refusal
-        if time.monotonic() < self.down_until:
-            return self._down
-        if dice.random() >= FAULT_RATE:
-            return self._well
-        weights = [weight for weight, _ in self._faults]
-        [(_, fault)] = dice.choices(self._faults, weights)
-        return fault
-
-    def _writing(self, answer: Answer) -> Answer:
-        def write_and_answer(handler: server.Handler, request: server.Request) -> None:
-            self._write(request)
-            answer(handler, request)
-
-        return write_and_answer
-
-    def _write(self, request: server.Request) -> None:
-        """Keep the row, unless its insert id is known: for a short while, and not surely."""
-        [row] = request.body["rows"]
-        key, insert_id, now = key_of(row["json"]), row["insertId"], time.monotonic()
-        with self._lock:
-            write = self._writes[key]
-            self._writes[key] += 1
-            is_recent = now - self._remembered.get(insert_id, 0) < REMEMBERED_SECONDS
-            attentive = chance(self._seed, "memory", key, write).random() < REMEMBERED_RATE
-            if not (is_recent and attentive):
-                self._remembered[insert_id] = now
-                self.rows.append(row["json"])
-
-
-def key_of(row: Mapping[str, Any]) -> Key:
-    return row["gcs_bucket"], row["gcs_path"], int(row["generation"])
 
 
 class Instance:
@@ -325,7 +219,7 @@ class Soak:
         drawn = chance(seed, "hopeless").sample(self.uploads, count)
         # Never acknowledged: no retry helps. One in three is in the table anyway.
         self.given_up = set(drawn)
-        self.bigquery = BigQuery(seed, {u.key: n % 3 == 1 for n, u in enumerate(drawn)})
+        self.bigquery = FaultyBigQuery(seed, {u.key: n % 3 == 1 for n, u in enumerate(drawn)})
         self.acknowledged: set[Upload] = set()
         self.rows: list[dict[str, Any]] = []
         self.statuses: Counter[int] = Counter()

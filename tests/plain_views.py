@@ -1,0 +1,109 @@
+"""The views in plain Python, and random rows to compare the two on."""
+
+import random
+from collections import defaultdict
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+type Values = dict[str, Any]
+NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
+
+
+def expected_of(rows: list[Values]) -> dict[str, list[Values]]:
+    """Say what the views hold of one model, in the plainest way."""
+    writes: dict[Any, Values] = {}
+    for row in sorted(rows, key=lambda row: row["registered_at"]):
+        when = row["upload_timestamp"] if row["generation"] is None else None
+        writes.setdefault((row["gcs_bucket"], row["gcs_path"], row["generation"], when), row)
+    history = defaultdict(list)
+    for row in writes.values():
+        history[row["environment"], row["gcs_path"]].append(row)
+    versions = defaultdict(list)
+    for (environment, path), of_path in history.items():
+        of_path.sort(key=lambda row: row["upload_timestamp"])
+        number = int(path.split("/")[1].removeprefix("v"))
+        versions[number, environment].append(of_path)
+
+    def contents(number: int, environment: str) -> set[Any]:
+        newest = [of_path[-1] for of_path in versions[number, environment]]
+        return {
+            (row["gcs_path"].split("/", 2)[2], row["crc32c"], row["file_size_bytes"])
+            for row in newest
+        }
+
+    def comparison(number: int, environment: str, before: str) -> str | None:
+        if (number, environment) not in versions:
+            return None
+        if (number, before) not in versions:
+            return "skipped"
+        here, there = contents(number, environment), contents(number, before)
+        if any(checksum is None for _, checksum, _ in here | there):
+            return "unknown"
+        return "identical" if here == there else "different"
+
+    model_versions = [
+        {
+            "model_version": number,
+            "environment": environment,
+            "files": len(files),
+            "total_bytes": sum(of_path[-1]["file_size_bytes"] for of_path in files),
+            "first_upload_timestamp": min(of_path[0]["upload_timestamp"] for of_path in files),
+            "last_upload_timestamp": max(of_path[-1]["upload_timestamp"] for of_path in files),
+            "uploaders": sorted({of_path[-1]["uploader"] for of_path in files} - {None}),
+            "overwrites": sum(len(of_path) - 1 for of_path in files),
+            "staging_vs_dev": comparison(number, "staging", "dev")
+            if environment == "staging"
+            else None,
+            "prod_vs_staging": comparison(number, "prod", "staging")
+            if environment == "prod"
+            else None,
+        }
+        for (number, environment), files in sorted(versions.items())
+    ]
+    in_dev = {row["model_version"] for row in model_versions if row["environment"] == "dev"}
+    latest = {row["environment"]: row for row in model_versions}  # the last, the highest
+    return {
+        "model_versions": model_versions,
+        "promotions": [
+            {
+                "model_version": number,
+                "staging_vs_dev": comparison(number, "staging", "dev"),
+                "prod_vs_staging": comparison(number, "prod", "staging"),
+            }
+            for number in sorted({number for number, _ in versions})
+        ],
+        "latest_models": [
+            {
+                **{
+                    key: row[key] for key in ("model_version", "environment", "files", "overwrites")
+                },
+                "versions_behind_dev": sum(number > row["model_version"] for number in in_dev),
+            }
+            for row in sorted(
+                latest.values(), key=lambda row: (row["model_version"], row["environment"])
+            )
+        ],
+    }
+
+
+def random_rows(name: str, chance: random.Random) -> list[Values]:
+    """Make up writes of one model, some delivered twice, some from before the lineage columns."""
+    rows = []
+    for minutes in chance.sample(range(60), chance.randrange(1, 25)):
+        environment = chance.choice(["dev", "dev", "staging", "prod"])
+        folder, old = chance.choice(["v1", "v01", "v2", "v4", "v10"]), chance.random() < 0.1
+        row = {
+            "model_name": name,
+            "model_version": int(folder.removeprefix("v")),
+            "environment": environment,
+            "gcs_bucket": f"ml-models-{environment}",
+            "gcs_path": f"{name}/{folder}/{chance.choice(['a', 'b'])}",
+            "file_size_bytes": chance.choice([1, 2]),
+            "upload_timestamp": NOON + timedelta(minutes=minutes),
+            "uploader": chance.choice(["ada", "bob", None]),
+            "registered_at": NOON + timedelta(minutes=minutes, seconds=chance.randrange(5000)),
+            "generation": None if old else 1000 + minutes,
+            "crc32c": None if old else chance.choice(["AAAAAA==", "AAAAAA==", "BBBBBB=="]),
+        }
+        rows += [row] * (1 + (chance.random() < 0.2))
+    return rows
