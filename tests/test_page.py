@@ -241,7 +241,7 @@ def test_of_many_versions_and_files_the_newest_and_the_first_are_shown(
     assert 'href="?newest=1"' in newest.text
     assert "2 files, the first 1 of them" in text_of(older)
     assert "python -m registry show --files -- fraud" in text_of(older)
-    assert "Not all files are listed here, nor compared" in text_of(older)
+    assert "Not all files are listed here, so they are not compared" in text_of(older)
     assert "Older versions" not in older.text
     assert '<tr class="odd">' not in older.text  # as not all is listed
     assert http.get("/models/fraud?newest=0").status_code == 404
