@@ -67,7 +67,7 @@ class Step:
 
 
 def steps() -> list[Step]:
-    """Read MODELS, in the order of time."""
+    """Read MODELS; return its steps, the oldest first."""
     found = []
     for line in MODELS.strip().splitlines():
         model, version, uploader, *way = line.split()

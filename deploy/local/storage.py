@@ -338,7 +338,7 @@ def answered(handler: Handler) -> Handler:
             body = request.data  # before the lock: a slow upload delays no other
             with storage.lock:
                 request.check(body, storage)
-                # Our own header, with which the sample data get a past.
+                # Our own header, with which the sample data gets a history.
                 storage.asked_generation = int(request.get_header("x-generation", 0))
                 handler(request, response, storage)
         except tuple(STATUSES) as error:

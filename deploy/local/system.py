@@ -236,7 +236,7 @@ class System:
 
 
 def main() -> None:
-    """Start, show, stay."""
+    """Start the system, show that it works, and stay up until Ctrl-C."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--once", action="store_true")
     parser.add_argument("--sample", action="store_true")
