@@ -60,7 +60,7 @@ def test_the_function_is_measured_and_the_benchmark_says_what_it_could_not_measu
     said: str,
 ) -> None:
     assert "ours / floor" in said
-    assert "counted: not measured, as it needs valgrind (apt-get install valgrind)" in said
+    assert "counted: not measured, because it needs valgrind (apt-get install valgrind)" in said
     for row in ("start to first row, CPU s", "an event, p99, ms", "memory after event 200, MB"):
         assert row in said
 

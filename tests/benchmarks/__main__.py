@@ -1,4 +1,4 @@
-"""Take all measures, of the function and then at growing sizes."""
+"""Measure the function, then the reconciliation and the views at growing sizes."""
 
 from tests.benchmarks import function, sizes
 

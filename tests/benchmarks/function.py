@@ -38,18 +38,18 @@ PEERS = ["floor", "usual", "ours"]
 DEPLOYED = ROOT / ".local/venv/deployed/bin"
 VCPU = 0.167  # what comes with 256 MB
 CONNECTIONS = [1, 8, 64]
-START_SECONDS = 300  # counted, and on a busy machine
+START_SECONDS = 300  # enough under callgrind on a busy machine
 THREE_DIGITS = 100
 # What the deploy scripts set in the build and, as a folder of certificates, in the function.
 BUILD = {"SOURCE_DATE_EPOCH": "315532800"}
 DELIVERY = json.loads((ROOT / "tests/events/custom_metadata.json").read_text())["deliveries"][0]
-# A signal that ends it would make it dump its core.
+# Without core dumps: a signal ends it.
 COUNT = [
     *("sh", "-c", 'ulimit -c 0; exec "$@"', "sh"),
     *(shutil.which("valgrind") or "valgrind", "--tool=callgrind", "--trace-children=yes"),
 ]
 NEEDED = {
-    "throttled": "control groups that it may make, as root can",
+    "throttled": "control groups, which only root can make",
     "counted": "valgrind (apt-get install valgrind)",
 }
 
@@ -65,12 +65,12 @@ class Function:
 
     @property
     def tree(self) -> list[psutil.Process]:
-        """Its processes, the one that answers events last."""
+        """Its processes; the last one answers events."""
         return [self.process, *self.process.children(recursive=True)]
 
     @property
     def cpu_seconds(self) -> float:
-        """Used so far."""
+        """The CPU time that it has used."""
         times = [one.cpu_times() for one in self.tree]
         return sum(one.user + one.system for one in times)
 
@@ -97,7 +97,7 @@ class Function:
         return asyncio.run(_send(self.port, events, connections))
 
     def send_apart(self, events: int) -> list[float]:
-        """Deliver events, each on a connection of its own."""
+        """Deliver events, each on its own connection; return the seconds of each."""
         return [seconds for _ in range(events) for seconds in self.send(1)]
 
 
@@ -184,7 +184,7 @@ class Benchmark:
             }
 
     def throttled(self, peer: str) -> Values:
-        """Start, and answer one event, on the share of a processor that 256 MB buys."""
+        """Start, and answer one event, on the share of a CPU that comes with 256 MB."""
         with _quota(VCPU) as join:
             if join is None:
                 return {}
@@ -211,7 +211,7 @@ class Benchmark:
         return {"start to first row, million instructions": int(total) / 1e6}
 
     def warm(self, peer: str) -> Values:
-        """Answer events, each on a connection of its own, as rare uploads come; then on one."""
+        """Answer events on a connection each, because uploads are rare; then all on one."""
         events = self.events // 40
         with self.serving(peer) as function:
             function.send(max(events // 10, 1))
@@ -304,7 +304,7 @@ def at_least(least: int) -> Callable[[str], int]:
 
 
 def arguments(name: str, description: str | None) -> argparse.ArgumentParser:
-    """Make the parser of one of the benchmarks."""
+    """Return the option parser of one benchmark."""
     return argparse.ArgumentParser(
         prog=f"tests/benchmarks/run.sh {name}",
         description=(description or "").strip().partition("\n")[0],
@@ -313,7 +313,7 @@ def arguments(name: str, description: str | None) -> argparse.ArgumentParser:
 
 
 def run(*programs: Callable[[], None]) -> None:
-    """Run one after the other; Ctrl-C and signals end them quietly."""
+    """Run one after the other; Ctrl-C and signals end them without a traceback."""
     try:
         for program in programs:
             program()
@@ -322,15 +322,15 @@ def run(*programs: Callable[[], None]) -> None:
 
 
 def main() -> None:
-    """Take all measures, and print them."""
+    """Measure everything, and print the table."""
     parser = arguments("function", __doc__)
     parser.add_argument(
         "--events",
         type=at_least(200),
         default=20_000,
-        help="how many to send a function; times are taken of a fortieth of them, or fewer",
+        help="how many events a function gets; times come from a fortieth of them, or fewer",
     )
-    parser.add_argument("--rounds", type=at_least(1), default=5, help="how often all take turns")
+    parser.add_argument("--rounds", type=at_least(1), default=5, help="how many rounds")
     parser.add_argument(
         "--alike", action="store_true", help="give the usual function our variables too"
     )
@@ -360,12 +360,12 @@ def main() -> None:
                     for name, value in values.items():
                         measured[name][peer].append(value)
                 if not values:
-                    console.print(f"{title}: not measured, as it needs {NEEDED[title]}")
+                    console.print(f"{title}: not measured, because it needs {NEEDED[title]}")
     show(_table(measured))
 
 
 def show(table: Table) -> None:
-    """Print a table, as wide as it needs to be."""
+    """Print a table without cutting its cells."""
     Console(width=160).print(table)
 
 

@@ -2,7 +2,7 @@
 What the function meets at Google, as fast as possible: a BigQuery over TLS that takes every row; a
 metadata server that hands out tokens; a Cloud Storage that lists a bucket.
 
-Run with a folder, it serves until it is ended, and writes there what `serving` reads.
+As a program it serves until it is ended, and writes its addresses to the folder it is given.
 """
 
 import asyncio
@@ -35,7 +35,7 @@ METADATA = {
     **dict.fromkeys([f"{ACCOUNTS}/{name}/" for name in ("default", ACCOUNT)], IDENTITY),
     **dict.fromkeys([f"{ACCOUNTS}/{name}/token" for name in ("default", ACCOUNT)], TOKEN),
 }
-PAGE = 1000  # as Cloud Storage has it
+PAGE = 1000  # as in Cloud Storage
 TIME = "2026-03-01T12:00:00Z"
 KEY, CERTIFICATE, BUNDLE, AUTHORITIES, ADDRESSES = (
     *("key.pem", "certificate.pem", "bundle.pem", "authorities", "addresses"),
@@ -77,7 +77,7 @@ class Google:
 
 @contextlib.contextmanager
 def serving(folder: Path) -> Iterator[Google]:
-    """Serve, in a process of its own, until the end of the block."""
+    """Serve from another process until the end of the block."""
     log = folder / "google.log"
     command = [sys.executable, "-m", "tests.benchmarks.google", folder]
     with process(command, log, {"PYTHONPATH": str(ROOT)}) as running:
@@ -92,7 +92,7 @@ def serving(folder: Path) -> Iterator[Google]:
 
 
 def certify(folder: Path) -> None:
-    """Make a certificate for BigQuery's host, trusted as a bundle and as a folder has it."""
+    """Make a certificate for BigQuery's host, and a bundle and a folder that trust it."""
     openssl = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1"]
     names = ["-subj", f"/CN={BIGQUERY_HOST}", "-addext", f"subjectAltName=DNS:{BIGQUERY_HOST}"]
     files = ["-keyout", str(folder / KEY), "-out", str(folder / CERTIFICATE)]

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 #
 # Measure the function next to the bare framework and the usual function, then the reconciliation and
-# the views at growing sizes. It takes twelve minutes and an idle machine.
+# the views at growing sizes. It takes twelve minutes, on a machine that does nothing else.
 #
 # Usage: tests/benchmarks/run.sh [function [option…] | sizes [option…]]
 #

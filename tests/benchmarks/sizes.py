@@ -1,5 +1,5 @@
 """
-Measure the reconciliation and the views at growing sizes of a bucket and of the table.
+Measure the reconciliation and the views as the bucket and the table grow.
 
 BigQuery is the local one, so its share of the time says nothing about Google's. Memory is the
 command's.
@@ -25,8 +25,8 @@ from tests.conftest import PROJECT, ROOT, bigquery_emulator, client_of, make_reg
 
 SIZES = [10_000, 100_000, 1_000_000]
 FURTHER = 100_000
-MODEL = 100  # files of a model
-# The registry has all but one in a hundred of what the bucket holds, as google.describe makes it.
+MODEL = 100  # files in a model
+# The registry knows 99 of 100 objects in the bucket; google.describe makes the objects.
 ROWS = """
 INSERT INTO {dataset}.models (
   model_name, model_version, environment, gcs_bucket, gcs_path, file_size_bytes, upload_timestamp,
@@ -84,18 +84,16 @@ def run(command: Sequence[str], environ: Mapping[str, str], output: Path) -> tup
 
 
 def main() -> None:
-    """Take all measures, and print them."""
+    """Measure everything, and print the table."""
     parser = function.arguments("sizes", __doc__)
     parser.add_argument(
         "--sizes",
         type=function.at_least(MODEL),
         nargs="+",
         default=SIZES,
-        help=f"several that grow, in objects or rows, each a multiple of {MODEL}",
+        help=f"several sizes, growing, in objects; each a multiple of {MODEL}",
     )
-    parser.add_argument(
-        "--rounds", type=function.at_least(1), default=3, help="how often all take turns"
-    )
+    parser.add_argument("--rounds", type=function.at_least(1), default=3, help="how many rounds")
     options = parser.parse_args()
     grow = len(options.sizes) > 1 and options.sizes == sorted(set(options.sizes))
     if not grow or any(size % MODEL for size in options.sizes):

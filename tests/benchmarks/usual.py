@@ -1,4 +1,4 @@
-"""The usual function, as most people write it: a client for each event, and one row."""
+"""What most people write: a client for each event, and one row."""
 
 from datetime import UTC, datetime
 

@@ -1,8 +1,8 @@
 """
-Lead a benchmarked function to the benchmark's BigQuery when it looks up Google's.
+Send a function to the benchmark's BigQuery when it looks up Google's.
 
-Python imports this by itself when the folder is on its path. The function is not changed: it asks
-for the same host, with the same credentials, and checks its certificate.
+Python imports this file by itself if the folder is on its path. The function is not changed: it
+asks for the same host, with the same credentials, and checks the certificate.
 """
 
 import os
@@ -13,10 +13,10 @@ _host, _, _address = os.environ["BENCHMARK_BIGQUERY"].partition("=")
 _look_up = socket.getaddrinfo
 
 
-def _here(host: str | bytes | None, port: str | int | None, *args: Any, **options: Any) -> Any:  # noqa: ANN401 - as the library has it
+def _here(host: str | bytes | None, port: str | int | None, *args: Any, **options: Any) -> Any:  # noqa: ANN401 - as in the library
     if host == _host:
         host, _, port = _address.partition(":")
     return _look_up(host, port, *args, **options)
 
 
-socket.getaddrinfo = _here  # type: ignore[assignment] # it has many forms
+socket.getaddrinfo = _here  # type: ignore[assignment] # it is overloaded
