@@ -32,7 +32,7 @@ def model(tmp_path: Path) -> Path:
     return path
 
 
-def test_it_shows_the_row_of_an_upload(system: Local) -> None:
+def test_it_prints_the_row_of_its_upload(system: Local) -> None:
     [row] = system.registrations("hello-registry/v1/model.pkl")
 
     shown = dict(re.findall(r"^  (\w+) +(.*)$", system.output.read_text(), re.MULTILINE))
@@ -40,7 +40,7 @@ def test_it_shows_the_row_of_an_upload(system: Local) -> None:
     assert list(shown) == list(row)
 
 
-def test_only_loopback_addresses_are_listened_on(system: Local) -> None:
+def test_it_listens_on_loopback_addresses_only(system: Local) -> None:
     listening = [
         connection.laddr
         for part in system.parts
@@ -102,7 +102,7 @@ def test_gcloud_uploads_a_folder(system: Local, tmp_path: Path) -> None:
 
 
 @needs["gcloud"]
-def test_a_large_file_which_gcloud_uploads_in_parts_is_one_row(
+def test_a_large_file_that_gcloud_uploads_in_parts_is_one_row(
     system: Local, tmp_path: Path
 ) -> None:
     large = tmp_path / "large.bin"
@@ -134,7 +134,7 @@ def test_bq_reads(system: Local) -> None:
     assert "hello-registry" in system.run("bq", "head", "-n", "1", "ml_registry.models")
 
 
-def test_it_comes_up_over_a_stale_state_and_ends_when_a_part_dies(
+def test_it_starts_over_stale_state_and_ends_when_a_part_dies(
     project: Path, tmp_path: Path
 ) -> None:
     port = free_port()
@@ -152,7 +152,7 @@ def test_it_comes_up_over_a_stale_state_and_ends_when_a_part_dies(
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-def test_nothing_is_left_when_it_is_ended(
+def test_a_signal_ends_it_with_all_that_it_started(
     project: Path, tmp_path: Path, number: signal.Signals
 ) -> None:
     with local(project, tmp_path / "local.log") as running:
@@ -164,7 +164,7 @@ def test_nothing_is_left_when_it_is_ended(
     assert (status, state.exists()) == (-number if killed else 0, killed)
 
 
-def test_once_is_enough(project: Path) -> None:
+def test_with_once_it_prints_the_row_and_ends(project: Path) -> None:
     ended = subprocess.run(
         [project / "deploy/local.sh", "--once"],
         env={**os.environ, **ANY_PORTS},
@@ -178,7 +178,7 @@ def test_once_is_enough(project: Path) -> None:
     assert "export" not in ended.stdout
 
 
-def test_two_that_start_at_once_do_not_disturb_each_other(project: Path) -> None:
+def test_of_two_on_the_same_ports_one_runs_and_the_other_says_why_not(project: Path) -> None:
     ports = {name: str(free_port()) for name in PORTS}
     both = [
         subprocess.Popen(
@@ -241,7 +241,7 @@ def test_an_impossible_start_is_an_error_that_says_why(
     assert "Traceback" not in ended.stderr
 
 
-def test_the_sample_data_have_a_past_and_one_version_in_prod_that_differs(system: Local) -> None:
+def test_the_sample_data_has_a_history_and_one_version_in_prod_that_differs(system: Local) -> None:
     rows = json.loads(system.run(system.python, "-m", "registry", "promotions"))
 
     different = [row for row in rows if row["prod_vs_staging"] == "different"]
@@ -255,7 +255,7 @@ def test_the_sample_data_have_a_past_and_one_version_in_prod_that_differs(system
 
 
 @needs["bq"]
-def test_sql_the_command_line_and_the_page_say_the_same(system: Local) -> None:
+def test_sql_the_command_line_and_the_page_agree_on_the_latest_models(system: Local) -> None:
     sql = "SELECT model_name, environment, model_version, fingerprint, prod_vs_staging"
     sql += " FROM ml_registry.latest_models"
     by_sql = json.loads(
@@ -266,7 +266,7 @@ def test_sql_the_command_line_and_the_page_say_the_same(system: Local) -> None:
     def by_page() -> object:
         return requests.get(f"{system.inventory}?format=json", timeout=60).json()
 
-    wait_until(lambda: by_page() == by_command, 30)  # the page remembers for some seconds
+    wait_until(lambda: by_page() == by_command, 30)  # the page keeps an answer for ten seconds
     key = operator.itemgetter("model_name", "environment")
     assert sorted(by_sql, key=key) == [
         {name: str(row[name]) if name == "model_version" else row[name] for name in by_sql[0]}
@@ -274,7 +274,7 @@ def test_sql_the_command_line_and_the_page_say_the_same(system: Local) -> None:
     ]
 
 
-def test_the_command_line_and_the_page_say_the_same_of_a_model(system: Local) -> None:
+def test_the_command_line_and_the_page_agree_on_a_model(system: Local) -> None:
     by_command = system.run(system.python, "-m", "registry", "show", "fraud-detection", "--files")
     by_page = requests.get(f"{system.inventory}models/fraud-detection?format=json", timeout=60)
 

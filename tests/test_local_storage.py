@@ -1,6 +1,5 @@
-"""The local Cloud Storage, as Google's client and the function behind it see it."""
+"""The local Cloud Storage and its events, as Google's clients and the function see them."""
 
-import http.server
 import json
 import os
 import re
@@ -11,7 +10,6 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote
 
 import psutil
@@ -22,43 +20,15 @@ from google.auth.credentials import AnonymousCredentials
 from google.cloud.storage import Client
 
 from tests.conftest import ROOT, answers, free_port, process, wait_until
+from tests.servers.function import Delivery, Function
 
 PYTHON = ROOT / ".local/venv/storage/bin/python"
 SCRIPT = ROOT / "deploy/local/storage.py"
-type Delivery = tuple[dict[str, str], dict[str, Any]]
 CONTENT = bytes(range(256)) + b"\r\n\r\n--\r\n\n"
 
 
-class Function:
-    """Takes the function's place: records every delivery, and answers 204 by default."""
-
-    def __init__(self) -> None:
-        """Listen on any port; the caller serves and closes."""
-        self.deliveries: list[Delivery] = []
-        self.answers: dict[str, list[int]] = {}
-        function = self
-
-        class Handler(http.server.BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = json.loads(self.rfile.read(int(self.headers["content-length"])))
-                function.deliveries.append((dict(self.headers.items()), body))
-                left = function.answers.get(body["name"])
-                self.send_response(left.pop(0) if left else 204)
-                self.end_headers()
-
-            def log_message(self, *_: object) -> None:
-                pass
-
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server.server_port}/"
-
-    def about(self, name: str) -> list[Delivery]:
-        """The deliveries about one object."""
-        return [delivery for delivery in list(self.deliveries) if delivery[1]["name"] == name]
-
-
 class Cloud:
-    """The process, a client of it, and the function it delivers to."""
+    """The process, a client of it, and the function that it delivers to."""
 
     def __init__(self, url: str, running: subprocess.Popen[bytes], function: Function) -> None:
         """Connect without credentials."""
@@ -69,7 +39,7 @@ class Cloud:
         self.staging = self.client.bucket("ml-models-staging")
 
     def events(self, generation: int) -> list[Delivery]:
-        """Every event of one generation, once all that was written before has been delivered."""
+        """Wait until all earlier writes are delivered; return the events of one generation."""
         last = f"last/{len(self.function.deliveries)}"
         self.dev.blob(last).upload_from_string(b"")
         wait_until(lambda: bool(self.function.about(last)))
@@ -87,7 +57,7 @@ class Cloud:
 
 @pytest.fixture(scope="module")
 def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
-    """One Cloud Storage for all tests here; each writes objects of its own."""
+    """One Cloud Storage for all tests here; each test writes its own objects."""
     function, port = Function(), free_port()
     threading.Thread(target=function.server.serve_forever).start()
     log = tmp_path_factory.mktemp("storage") / "log"
@@ -108,7 +78,7 @@ def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
 
 
 def media(cloud: Cloud, name: str) -> None:
-    """Upload a JSON file, which must not be taken for a request."""
+    """Upload a JSON file; its content must not be read as a request."""
     url = f"{cloud.url}/upload/storage/v1/b/ml-models-dev/o?uploadType=media&name={quote(name)}"
     answer = requests.post(url, b"[]", headers={"content-type": "application/json"}, timeout=10)
     assert answer.ok, answer.text
@@ -220,7 +190,7 @@ def test_an_event_has_the_headers_and_the_body_of_a_real_one(cloud: Cloud) -> No
     }
 
 
-def test_an_event_is_sent_again_until_acknowledged_and_holds_up_no_other(cloud: Cloud) -> None:
+def test_an_event_is_sent_again_until_acknowledged_and_delays_no_other(cloud: Cloud) -> None:
     refused, accepted = cloud.dev.blob("again/v1/refused"), cloud.dev.blob("again/v1/accepted")
     cloud.function.answers[refused.name] = [500, 404]  # not only 5xx
 
@@ -276,8 +246,8 @@ def test_content_survives_every_multipart_format(cloud: Cloud, quotes: str, newl
         assert written.content_type == "a/b"
 
 
-def test_generations_are_microseconds_and_never_the_same(cloud: Cloud) -> None:
-    """Many writes at once, of one name and of others."""
+def test_generations_are_microseconds_and_all_differ(cloud: Cloud) -> None:
+    """Also when the same names are written many times at once."""
 
     def write(number: int) -> int:
         answer = requests.post(
@@ -470,7 +440,7 @@ def test_gcloud_finds_everything_else_that_it_asks_for(cloud: Cloud) -> None:
     assert len(cloud.events(int(done.json()["generation"]))) == 1
 
 
-def test_a_slow_client_holds_up_no_other(cloud: Cloud) -> None:
+def test_a_slow_client_delays_no_other(cloud: Cloud) -> None:
     go_on = threading.Event()
 
     def slowly() -> Iterator[bytes]:
@@ -494,7 +464,7 @@ def test_it_listens_on_the_loopback_address_only(cloud: Cloud) -> None:
     }
 
 
-def test_a_port_that_is_taken_is_one_line(cloud: Cloud) -> None:
+def test_a_taken_port_is_reported_in_one_line(cloud: Cloud) -> None:
     port = cloud.url.rpartition(":")[2]
     command = [str(PYTHON), str(SCRIPT), "--port", port, "--deliver-to", cloud.function.url]
 
@@ -506,7 +476,7 @@ def test_a_port_that_is_taken_is_one_line(cloud: Cloud) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_it_at_once_and_quietly(tmp_path: Path, number: signal.Signals) -> None:
-    """Even with an event that nobody takes."""
+    """Also while an event cannot be delivered."""
     port, log = free_port(), tmp_path / "log"
     nobody = f"http://127.0.0.1:{free_port()}/"
     command = [PYTHON, SCRIPT, "--port", port, "--deliver-to", nobody, "--bucket", "ml-models-dev"]
