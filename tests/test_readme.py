@@ -11,12 +11,12 @@ from tests.conftest import ROOT, Local
 
 READMES = {
     str(path.relative_to(ROOT)): path.read_text()
-    for path in [ROOT / "README.md", *ROOT.glob("*/README.md"), *ROOT.glob("tests/*/README.md")]
+    for path in [ROOT / "README.md", *ROOT.glob("[!.]*/README.md"), *ROOT.glob("tests/*/README.md")]
 }
 ALL = "\n".join(READMES.values())
 COMMANDS = re.findall(r"^\$ (.*)$", ALL, re.MULTILINE)
 CODE = re.findall(r"`([^`\n]+)`", re.sub(r"^```.*?^```$", "", ALL, flags=re.DOTALL | re.MULTILINE))
-SCRIPTS = {path.name: path.read_text() for path in (ROOT / "deploy").glob("*.sh")}
+SCRIPTS = {path.name: path.read_text() for path in (ROOT / "deploy").glob("**/*.sh")}
 
 
 def table(heading: str) -> list[list[str]]:
@@ -41,6 +41,24 @@ def test_the_variables_are_those_that_are_read() -> None:
     ports = set(re.findall(r"\b[A-Z]+_PORT\b", SCRIPTS["local.sh"]))
 
     assert named == set_once | read_once | ports | {"BIGQUERY_EMULATOR_HOST"}
+
+
+def test_the_roles_are_those_that_the_scripts_grant() -> None:
+    sql = [path.read_text() for path in (ROOT / "deploy/bigquery").glob("9-*.sql")]
+    granted = set(re.findall(r"roles/[\w.]+\w", "\n".join([*SCRIPTS.values(), *sql])))
+
+    rows = "\n".join(cell for row in table("Who may do what") for cell in row)
+    assert set(re.findall(r"roles/[\w.]+", rows)) == granted
+
+
+def test_the_deploy_scripts_are_all_listed() -> None:
+    [section] = re.findall(
+        r"^\| script \|.*?\n\n", READMES["deploy/README.md"], re.DOTALL | re.MULTILINE
+    )
+    scripts = {str(path.relative_to(ROOT)) for path in (ROOT / "deploy").glob("*.sh")}
+
+    listed = set(re.findall(r"`(deploy/\w+\.sh)`", section))
+    assert listed == scripts - {"deploy/config.sh", "deploy/lib.sh"}
 
 
 @pytest.mark.parametrize("readme", READMES)
