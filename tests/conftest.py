@@ -67,11 +67,17 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def free_port() -> int:
-    """Find a port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """
+    Find a port that nobody listens on.
+
+    It stays ours for a minute: a connection to it that has just ended keeps the kernel from giving
+    it to anybody who asks for any port, as the tests that run at the same time do.
+    """
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port: int = server.getsockname()[1]
+        with socket.create_connection(("127.0.0.1", port)):
+            server.accept()[0].close()
+    return port
 
 
 def wait_until(condition: Callable[[], bool], seconds: float = 30) -> None:
@@ -361,7 +367,7 @@ def local(project: Path, output: Path, *arguments: str, **environ: str) -> Itera
     finally:
         if process.poll() is None:
             process.terminate()
-            process.wait(30)
+            assert process.wait(30) == 0, output.read_text()
     wait_until(lambda: not any(map(is_alive, running.parts)), 10)
 
 
@@ -381,11 +387,14 @@ def tracked() -> list[str]:
 
 @pytest.fixture(scope="session")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the project as it would be cloned, in a folder whose name has a space."""
+    """A copy of the project in a folder whose name has a space, with this one's environments."""
     copy = tmp_path_factory.mktemp("local") / "model registry"
     for name in tracked():
         (copy / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / name, copy / name)
+    (copy / ".local").mkdir()
+    for name in (".venv", ".local/venv"):
+        (copy / name).symlink_to(ROOT / name)
     return copy
 
 
