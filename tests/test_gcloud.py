@@ -44,6 +44,8 @@ def written_commands() -> list[str]:
         for line in "\n".join(blocks or [text] * (path.suffix == ".txt")).splitlines():
             found += re.findall(r"^(?:\$ )?(gcloud [a-z]+ .*)", line)
             found += re.findall(r"\$\((gcloud (?:[^()']|'[^']*')*)\)", line)
+        if path.suffix == ".md":
+            found += re.findall(r"`(gcloud [a-z]+ [a-z][^`]*)`", text)
     return found
 
 
