@@ -27,17 +27,19 @@ main() {
   if (($#)); then
     exec pytest "$@"
   fi
-  # Many tests wait, so several processes run at once. The tests of one process share the emulator and
-  # the local system. What measures coverage runs in the foreground.
+  # Many tests wait, so several processes run at once. Those of one process share the emulator and the
+  # local system.
+  coverage erase
   start checks
   start local tests/test_local.py tests/test_browser.py tests/test_readme.py
-  start deploy tests/test_deploy.py tests/test_deploy_scripts.py tests/test_local_storage.py
-  start tools tests/test_gcloud.py tests/test_requirements.py
-  start faults tests/test_fuzz.py tests/test_security.py tests/test_soak.py
-  start benchmarks tests/test_benchmarks.py
-  coverage run -m pytest --quiet "${elsewhere[@]/#/--ignore=}"
-  coverage report
+  start deploy tests/test_deploy.py tests/test_deploy_scripts.py tests/test_gcloud.py
+  start faults tests/test_table.py tests/test_soak.py tests/test_fuzz.py tests/test_security.py
+  start benchmarks tests/test_benchmarks.py tests/test_requirements.py tests/test_local_storage.py
+  start views tests/test_views.py tests/test_page.py tests/test_inventory.py tests/test_reconciliation.py
+  start others "${elsewhere[@]/#/--ignore=}"
   finish
+  coverage combine --quiet
+  coverage report
 }
 
 # checks: style, types, shell scripts.
@@ -55,7 +57,7 @@ elsewhere=() # the test files that they run
 
 # start NAME [FILE…]: run test files, or without any the function NAME, in the background.
 start() {
-  local log=$root/.local/$1.log run=(pytest --quiet "${@:2}")
+  local log=$root/.local/$1.log run=(coverage run --parallel-mode -m pytest --quiet "${@:2}")
   (($# > 1)) || run=("$1")
   "${run[@]}" >"$log" 2>&1 &
   started+=($!)

@@ -58,7 +58,7 @@ bigquery::missing_grants() {
   # shellcheck disable=SC2016 # the backticks are SQL's
   local parts='^GRANT `(.+)` ON (SCHEMA|TABLE) `[^`]+`\.([^ ]+) TO "(.+)";$'
   missing=
-  bigquery::find_dataset || true
+  [[ -n ${location-} ]] || bigquery::find_dataset || true
   while IFS= read -r statement; do
     [[ $statement =~ $parts ]] || script::fail "expected a GRANT on each line of $1, found $statement"
     role=${BASH_REMATCH[1]} object=${BASH_REMATCH[3]//\`/} grantee=${BASH_REMATCH[4]}
