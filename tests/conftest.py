@@ -120,13 +120,13 @@ def answers(url: str, running: subprocess.Popen[bytes], log: Path) -> Callable[[
 
 
 @contextlib.contextmanager
-def bigquery_emulator(folder: Path) -> Iterator[str]:
+def bigquery_emulator(folder: Path, threads: int = 1) -> Iterator[str]:
     """Run the BigQuery emulator, empty, until the end of the block; returns its address."""
     port = free_port()
     command = [
         ROOT / ".local/venv/bigquery/bin/python",
         *(ROOT / "deploy/local/bigquery.py", "--port", port),
-        *("--project", PROJECT, "--data-dir", folder / "data"),
+        *("--project", PROJECT, "--data-dir", folder / "data", "--threads", threads),
     ]
     log = folder / "log"
     with process(command, log) as running:

@@ -102,7 +102,10 @@ def main() -> None:
 
     console = Console()
     measured: dict[str, dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
-    with tempfile.TemporaryDirectory() as temporary, bigquery_emulator(Path(temporary)) as url:
+    with (
+        tempfile.TemporaryDirectory() as temporary,
+        bigquery_emulator(Path(temporary), threads=os.cpu_count() or 1) as url,
+    ):
         for size in options.sizes:
             with console.status(f"loading {size:,} rows"):
                 load(client_of(url), size)
