@@ -29,7 +29,7 @@ from registry.artifact import ArtifactPath
 from tests.cloud import server as cloud_server
 from tests.cloud.project import Json, Project, new_state
 from tests.servers import running
-from tests.servers.scripts import Cloud
+from tests.servers.scripts import Cloud, Ended
 
 ROOT = Path(__file__).resolve().parents[1]
 PROJECT = "soufianesys"
@@ -469,15 +469,21 @@ def cloud(google: Callable[[Json], Cloud]) -> Cloud:
 
 
 @pytest.fixture(scope="session")
-def reached(google: Callable[[Json], Cloud]) -> dict[str, list[Json]]:
-    """For each call of EACH, the states that it goes through, the one before it first."""
-    cloud, states = google(new_state(PROJECT)), {}
+def ran(google: Callable[[Json], Cloud]) -> dict[str, tuple[list[Json], Ended]]:
+    """For each call of EACH, the states it goes through, the one before it first, and its end."""
+    cloud, ran = google(new_state(PROJECT)), {}
     for call in EACH:
         before = cloud.state
         ended = cloud.do(*call.split())
         after = cloud.project.states[-len(ended.changes) :] if ended.changes else []
-        states[call] = [before, *after]
-    return states
+        ran[call] = ([before, *after], ended)
+    return ran
+
+
+@pytest.fixture(scope="session")
+def reached(ran: dict[str, tuple[list[Json], Ended]]) -> dict[str, list[Json]]:
+    """For each call of EACH, the states it goes through, the one before it first."""
+    return {call: states for call, (states, _) in ran.items()}
 
 
 @pytest.fixture
