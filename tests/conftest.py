@@ -4,59 +4,28 @@ import contextlib
 import copy
 import io
 import json
-import os
-import re
-import shlex
 import shutil
-import signal
-import socket
-import string
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 import requests
-from google.auth.credentials import AnonymousCredentials
 from google.cloud import bigquery
 
 from registry.artifact import ArtifactPath
+from tests import PROJECT, ROOT
 from tests.cloud import server as cloud_server
 from tests.cloud.project import Json, Project, new_state
+from tests.processes import answers, free_port, process, wait_until
 from tests.servers import running
+from tests.servers.emulator import bigquery_emulator, client_of, make_registry
+from tests.servers.local import Local, local
 from tests.servers.scripts import Cloud, Ended
 
-ROOT = Path(__file__).resolve().parents[1]
-PROJECT = "soufianesys"
-PORTS = ["STORAGE_PORT", "BIGQUERY_PORT", "FUNCTION_PORT", "INVENTORY_PORT"]
-ANY_PORTS = dict.fromkeys(PORTS, "0")
-# The views, in the order in which they are made: each reads those before it.
-VIEWS = [path.stem[2:] for path in sorted((ROOT / "deploy/bigquery").glob("[4-8]-*.sql"))]
-
 collect_ignore = ["benchmarks/hosts"]  # it changes the Python that imports it
-
-# Settings from outside reach neither the tests nor the processes that they start.
-for name in [
-    *("GCP_PROJECT_ID", "REGISTRY_TABLE", "BUCKET_PREFIX", "BIGQUERY_EMULATOR_HOST"),
-    *("STORAGE_EMULATOR_HOST", "GOOGLE_APPLICATION_CREDENTIALS", "LOG_EXECUTION_ID", "THREADS"),
-]:
-    os.environ.pop(name, None)
-
-# A shell makes background processes ignore these signals, and the programs under test would inherit
-# that. They do not inherit a handler.
-for number in (signal.SIGINT, signal.SIGHUP):
-    if signal.getsignal(number) == signal.SIG_IGN:
-        signal.signal(number, lambda *_: None)
-
-# End what the tests have started, as at Ctrl-C.
-signal.signal(signal.SIGTERM, signal.default_int_handler)
-if signal.getsignal(signal.SIGHUP) == signal.SIG_DFL:
-    signal.signal(signal.SIGHUP, signal.default_int_handler)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -64,84 +33,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--pictures", action="store_true", help="replace the READMEs' pictures")
     parser.addoption("--golden", action="store_true", help="rewrite tests/deploy/")
     parser.addoption("--seed", type=int, default=20260301, help="of the choices of the soak")
-
-
-def free_port() -> int:
-    """
-    Find a port that nobody listens on.
-
-    It stays ours for a minute: a connection to it that has just ended keeps the kernel from giving
-    it to anybody who asks for any port, as the tests that run at the same time do.
-    """
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port: int = server.getsockname()[1]
-        with socket.create_connection(("127.0.0.1", port)):
-            server.accept()[0].close()
-    return port
-
-
-def wait_until(condition: Callable[[], bool], seconds: float = 30) -> None:
-    """Poll until it holds; fail at the deadline."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"not within {seconds} s: {condition}"
-        time.sleep(0.02)
-
-
-@contextlib.contextmanager
-def process(
-    command: Sequence[object], log: Path, environ: Mapping[str, str] | None = None
-) -> Iterator[subprocess.Popen[bytes]]:
-    """Run a program until the end of the block; its output goes to a file."""
-    with log.open("wb") as output:
-        running = subprocess.Popen(
-            [str(word) for word in command],
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            env={**os.environ, **(environ or {})},
-        )
-        try:
-            yield running
-        finally:
-            running.terminate()
-            running.wait(15)
-
-
-def answers(url: str, running: subprocess.Popen[bytes], log: Path) -> Callable[[], bool]:
-    """Whether a program answers HTTP by now; fails at once when it has ended."""
-
-    def ask() -> bool:
-        assert running.poll() is None, log.read_text()
-        with contextlib.suppress(requests.ConnectionError):
-            return requests.get(url, timeout=5).status_code in {200, 405}
-        return False
-
-    return ask
-
-
-@contextlib.contextmanager
-def bigquery_emulator(folder: Path, threads: int = 1) -> Iterator[str]:
-    """Run the BigQuery emulator, empty, until the end of the block; returns its address."""
-    port = free_port()
-    command = [
-        ROOT / ".local/venv/bigquery/bin/python",
-        *(ROOT / "deploy/local/bigquery.py", "--port", port),
-        *("--project", PROJECT, "--data-dir", folder / "data", "--threads", threads),
-    ]
-    log = folder / "log"
-    with process(command, log) as running:
-        url = f"http://127.0.0.1:{port}"
-        wait_until(answers(f"{url}/bigquery/v2/projects/{PROJECT}/datasets", running, log), 60)
-        yield url
-
-
-def client_of(bigquery_url: str, project: str = PROJECT) -> bigquery.Client:
-    """Make a client of an emulator."""
-    return bigquery.Client(
-        project,
-        AnonymousCredentials(),  # type: ignore[no-untyped-call] # google-auth types it in part
-        client_options={"api_endpoint": bigquery_url},
-    )
 
 
 @pytest.fixture(scope="session")
@@ -155,20 +46,6 @@ def bigquery_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 def client(bigquery_url: str) -> bigquery.Client:
     """A client of the BigQuery emulator."""
     return client_of(bigquery_url)
-
-
-def apply_sql(client: bigquery.Client, name: str, *, dataset: str, table: str = "models") -> None:
-    """Run a file of deploy/bigquery/, named without its number."""
-    [path] = (ROOT / "deploy/bigquery").glob(f"?-{name}.sql")
-    sql = string.Template(path.read_text())
-    values = {"project": PROJECT, "dataset": dataset, "table": table, "location": "US"}
-    client.query_and_wait(sql.substitute(values))
-
-
-def make_registry(client: bigquery.Client, dataset: str, table: str = "models") -> None:
-    """Make a dataset with the tables and the views, as setup.sh does."""
-    for path in sorted((ROOT / "deploy/bigquery").glob("[1-8]-*.sql")):
-        apply_sql(client, path.stem[2:], dataset=dataset, table=table)
 
 
 @pytest.fixture(scope="session")
@@ -280,102 +157,6 @@ def function(
     assert registry
     with serving(tmp_path_factory.mktemp("function"), bigquery_url) as served:
         yield served
-
-
-@dataclass
-class Local:
-    """A running deploy/local.sh."""
-
-    process: psutil.Popen
-    output: Path
-    parts: list[psutil.Process]
-
-    @property
-    def exports(self) -> dict[str, str]:
-        """Read the environment which it prints, as a shell would."""
-        lines = re.findall(r"^export (.*)$", self.output.read_text(), re.MULTILINE)
-        pairs = [word.partition("=") for line in lines for word in shlex.split(line)]
-        return {key: value for key, _, value in pairs}
-
-    @property
-    def inventory(self) -> str:
-        """The address of the page."""
-        [address] = re.findall(r"^Inventory +(\S+)$", self.output.read_text(), re.MULTILINE)
-        return str(address)
-
-    @property
-    def bigquery(self) -> bigquery.Client:
-        """A client of its BigQuery."""
-        return client_of(self.exports["BIGQUERY_EMULATOR_HOST"], self.exports["GCP_PROJECT_ID"])
-
-    @property
-    def python(self) -> Path:
-        """The project's Python, as a person would start it in the project's folder."""
-        return ROOT / ".venv/bin/python"
-
-    def run(self, *command: object) -> str:
-        """Run a client in this environment; return what it prints."""
-        ended = subprocess.run(
-            [str(word) for word in command],
-            cwd=ROOT,
-            env={**os.environ, **self.exports},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert ended.returncode == 0, ended.stderr
-        return ended.stdout
-
-    def registrations(self, path: str, *, count: int = 1) -> list[Mapping[str, Any]]:
-        """Wait for the rows of an object, the oldest first."""
-        config = bigquery.QueryJobConfig(
-            query_parameters=[bigquery.ScalarQueryParameter("path", "STRING", path)]
-        )
-        query = "SELECT * FROM ml_registry.models WHERE gcs_path LIKE @path ORDER BY registered_at"
-        rows: list[Mapping[str, Any]] = []
-
-        def there() -> bool:
-            rows[:] = [dict(row) for row in self.bigquery.query_and_wait(query, job_config=config)]
-            return len(rows) >= count
-
-        wait_until(there)
-        assert len(rows) == count
-        return rows
-
-
-@contextlib.contextmanager
-def local(project: Path, output: Path, *arguments: str, **environ: str) -> Iterator[Local]:
-    """Run deploy/local.sh until the end of the block; no process of it may be left then."""
-    with output.open("w") as log:
-        process = psutil.Popen(
-            [project / "deploy/local.sh", *arguments],
-            cwd="/",
-            env={**os.environ, **ANY_PORTS, **environ},
-            stdout=log,
-            stderr=subprocess.STDOUT,
-        )
-    running = Local(process, output, [])
-    try:
-
-        def up() -> bool:
-            assert process.poll() is None, output.read_text()
-            return "Ctrl-C ends it all" in output.read_text()
-
-        wait_until(up, 120)
-        running.parts += process.children(recursive=True)
-        yield running
-    finally:
-        if process.poll() is None:
-            process.terminate()
-            assert process.wait(30) == 0, output.read_text()
-    wait_until(lambda: not any(map(is_alive, running.parts)), 10)
-
-
-def is_alive(process: psutil.Process) -> bool:
-    """Whether a process still runs; one that its parent has not collected yet does not."""
-    with contextlib.suppress(psutil.NoSuchProcess):
-        return process.status() != psutil.STATUS_ZOMBIE
-    return False
 
 
 def tracked() -> list[str]:

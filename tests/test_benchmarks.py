@@ -11,8 +11,9 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests import ROOT
 from tests.benchmarks import function, sizes
-from tests.conftest import ROOT, wait_until
+from tests.processes import wait_until
 
 RUN = ROOT / "tests/benchmarks/run.sh"
 

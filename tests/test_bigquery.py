@@ -5,7 +5,8 @@ from collections.abc import Callable, Iterator
 import pytest
 from google.cloud import bigquery
 
-from tests.conftest import ROOT, apply_sql
+from tests import ROOT
+from tests.servers.emulator import apply_sql
 
 COLUMNS = [
     ("model_name", "STRING", "REQUIRED"),

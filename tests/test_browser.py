@@ -13,7 +13,9 @@ from google.auth.credentials import AnonymousCredentials
 from google.cloud.storage import Client as StorageClient
 from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
 
-from tests.conftest import ROOT, Local, wait_until
+from tests import ROOT
+from tests.processes import wait_until
+from tests.servers.local import Local
 
 HOSTILE = "<img src=x onerror=alert(1)>"
 NAMES = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"]

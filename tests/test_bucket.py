@@ -9,7 +9,7 @@ from registry.bucket import Bucket
 from registry.errors import ListingFailed
 from registry.event import StorageObject
 from registry.settings import Settings
-from tests.conftest import PROJECT
+from tests import PROJECT
 from tests.servers.storage import StorageServer, storage_server
 
 SETTINGS = Settings(project=PROJECT, table="ml_registry.models", emulated=True)

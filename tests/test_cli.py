@@ -21,7 +21,9 @@ from google.cloud import bigquery
 
 from registry.cli import main
 from registry.inventory import Inventory
-from tests.conftest import PROJECT, ROOT, Terminal, insert, wait_until, written
+from tests import PROJECT, ROOT
+from tests.conftest import Terminal, insert, written
+from tests.processes import wait_until
 from tests.servers import bigquery as server
 
 Run = Callable[..., Result]

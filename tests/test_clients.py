@@ -11,7 +11,7 @@ from registry.cli import main
 from registry.clients import connect
 from registry.errors import NoCredentials
 from registry.settings import Settings
-from tests.conftest import PROJECT
+from tests import PROJECT
 
 SETTINGS = Settings(project=PROJECT, table="d.t", emulated=False)
 

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from tests import PROJECT, ROOT
 from tests.cloud import server
 from tests.cloud.project import Json, new_state
-from tests.conftest import EACH, PROJECT, ROOT
+from tests.conftest import EACH
 from tests.servers.scripts import Cloud, at_once
 
 ENVIRONMENTS = ["dev", "staging", "prod"]

@@ -10,7 +10,9 @@ import signal
 import pytest
 
 from tests.cloud.project import Json
-from tests.conftest import CHANNEL, EACH, VIEWS, wait_until
+from tests.conftest import CHANNEL, EACH
+from tests.processes import wait_until
+from tests.servers.emulator import VIEWS
 from tests.servers.scripts import Cloud, Ended
 from tests.test_deploy import ACME, ENVIRONMENTS, one_line
 

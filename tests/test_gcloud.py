@@ -12,9 +12,11 @@ from pathlib import Path
 import pytest
 from google.cloud import bigquery
 
+from tests import PROJECT, ROOT
 from tests.cloud import server
 from tests.cloud.project import Json, new_state
-from tests.conftest import PROJECT, ROOT, VIEWS, tracked
+from tests.conftest import tracked
+from tests.servers.emulator import VIEWS
 from tests.servers.scripts import Cloud, Ended
 from tests.test_bigquery import COLUMNS
 

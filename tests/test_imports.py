@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import ROOT
+from tests import ROOT
 
 # A module imports from its own line or from lines below it.
 LAYOUT = """

@@ -15,7 +15,8 @@ from registry.errors import InvalidArtifactPath, QueryFailed
 from registry.inventory import Filter, Inventory
 from registry.rows import Comparison, to_json
 from registry.settings import Settings
-from tests.conftest import PROJECT, insert, written
+from tests import PROJECT
+from tests.conftest import insert, written
 from tests.servers import bigquery as server
 
 

@@ -16,7 +16,9 @@ import pytest
 import requests
 from google.cloud.storage import Client as StorageClient
 
-from tests.conftest import ANY_PORTS, PORTS, ROOT, Local, free_port, local, wait_until
+from tests import ROOT
+from tests.processes import free_port, wait_until
+from tests.servers.local import ANY_PORTS, PORTS, Local, local
 
 needs = {
     name: pytest.mark.skipif(not shutil.which(name), reason=f"{name} is not installed")
@@ -38,6 +40,12 @@ def test_it_prints_the_row_of_its_upload(system: Local) -> None:
     shown = dict(re.findall(r"^  (\w+) +(.*)$", system.output.read_text(), re.MULTILINE))
     assert {"model_name": "hello-registry", "crc32c": row["crc32c"]}.items() <= shown.items()
     assert list(shown) == list(row)
+
+
+def test_a_free_port_is_kept_from_those_who_ask_for_any() -> None:
+    """Several test processes look for ports at once, and so do several local systems."""
+    with socket.socket() as other, pytest.raises(OSError, match="in use"):
+        other.bind(("127.0.0.1", free_port()))
 
 
 def test_it_listens_on_loopback_addresses_only(system: Local) -> None:

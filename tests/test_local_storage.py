@@ -19,7 +19,8 @@ from google.api_core.exceptions import BadRequest, NotFound, PreconditionFailed
 from google.auth.credentials import AnonymousCredentials
 from google.cloud.storage import Client
 
-from tests.conftest import ROOT, answers, free_port, process, wait_until
+from tests import ROOT
+from tests.processes import answers, free_port, process, wait_until
 from tests.servers.function import Delivery, Function
 
 PYTHON = ROOT / ".local/venv/storage/bin/python"

@@ -13,7 +13,8 @@ import functions_framework
 import pytest
 from google.cloud import bigquery
 
-from tests.conftest import PROJECT, ROOT, Function, serving
+from tests import PROJECT, ROOT
+from tests.conftest import Function, serving
 from tests.events import HEADERS, LOG_KEYS, body, select
 from tests.servers import bigquery as server
 

@@ -16,7 +16,9 @@ from werkzeug.test import TestResponse
 from registry import page
 from registry.inventory import Inventory
 from registry.rows import to_json
-from tests.conftest import PROJECT, ROOT, insert, wait_until, written
+from tests import PROJECT, ROOT
+from tests.conftest import insert, written
+from tests.processes import wait_until
 from tests.servers import bigquery as server
 
 Open = Callable[..., FlaskClient]

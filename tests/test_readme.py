@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from registry.outcome import Result
-from tests.conftest import ROOT, Local
+from tests import ROOT
+from tests.servers.local import Local
 
 READMES = {
     str(path.relative_to(ROOT)): path.read_text()

@@ -16,7 +16,8 @@ from registry import output
 from registry.cli import main
 from registry.errors import QueryFailed
 from registry.inventory import Inventory
-from tests.conftest import PROJECT, ROOT, Terminal, insert, written
+from tests import PROJECT, ROOT
+from tests.conftest import Terminal, insert, written
 from tests.servers.storage import StorageServer, storage_server
 
 Run = Callable[..., Result]

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import ROOT, serving
+from tests import ROOT
+from tests.conftest import serving
 from tests.events import HEADERS, body
 from tests.servers import bigquery as server
 

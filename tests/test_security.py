@@ -17,7 +17,8 @@ from google.cloud import bigquery
 
 from registry.cli import main
 from registry.inventory import Inventory
-from tests.conftest import PROJECT, ROOT, Function
+from tests import PROJECT, ROOT
+from tests.conftest import Function
 from tests.events import HEADERS, LOG_KEYS, body, select
 
 TABLE = "ml_registry.models"

@@ -35,18 +35,11 @@ from registry.inventory import Inventory
 from registry.reconciliation import reconcile
 from registry.settings import Settings
 from registry.table import RegistryTable
-from tests.conftest import (
-    PROJECT,
-    ROOT,
-    answers,
-    free_port,
-    is_alive,
-    make_registry,
-    process,
-    wait_until,
-)
+from tests import PROJECT, ROOT
 from tests.events import HEADERS, body
+from tests.processes import answers, free_port, is_alive, process, wait_until
 from tests.servers import bigquery as server
+from tests.servers.emulator import make_registry
 from tests.servers.faulty_bigquery import FAULT_RATE, FaultyBigQuery, Key, chance, key_of
 from tests.servers.storage import storage_server
 

@@ -11,8 +11,10 @@ from typing import Any
 import pytest
 from google.cloud import bigquery
 
-from tests.conftest import ROOT, VIEWS, insert
+from tests import ROOT
+from tests.conftest import insert
 from tests.plain_views import NOON, Values, expected_of, random_rows
+from tests.servers.emulator import VIEWS
 
 A, B = {"crc32c": "AAAAAA==", "file_size_bytes": 10}, {"crc32c": "BBBBBB==", "file_size_bytes": 10}
 _names = itertools.count()

@@ -30,9 +30,10 @@ from rich.box import MARKDOWN
 from rich.console import Console
 from rich.table import Table
 
+from tests import ROOT
 from tests.benchmarks import google
 from tests.benchmarks.google import Google
-from tests.conftest import ROOT, free_port, process, wait_until
+from tests.processes import free_port, process, wait_until
 
 PEERS = ["floor", "usual", "ours"]
 DEPLOYED = ROOT / ".local/venv/deployed/bin"

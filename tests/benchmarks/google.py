@@ -19,7 +19,8 @@ from urllib.parse import parse_qs, urlsplit
 import certifi
 import requests
 
-from tests.conftest import ROOT, process, wait_until
+from tests import ROOT
+from tests.processes import process, wait_until
 
 BIGQUERY_HOST = "bigquery.googleapis.com"
 PROJECT = "acme"

@@ -20,8 +20,9 @@ from rich.box import MARKDOWN
 from rich.console import Console
 from rich.table import Table
 
+from tests import PROJECT, ROOT
 from tests.benchmarks import function, google
-from tests.conftest import PROJECT, ROOT, bigquery_emulator, client_of, make_registry
+from tests.servers.emulator import bigquery_emulator, client_of, make_registry
 
 SIZES = [10_000, 100_000, 1_000_000]
 FURTHER = 100_000
