@@ -19,6 +19,8 @@ RegistryError
 It imports nothing, so that every other module can import it.
 """
 
+_SHOWN_CHARACTERS = 200
+
 
 class RegistryError(Exception):
     """Any error that the registry raises itself."""
@@ -74,3 +76,9 @@ class ListingFailed(RegistryError):
 
 class OutOfOrder(RegistryError):
     """Names that should come in order do not."""
+
+
+def shorten(value: object) -> str:
+    """Return a value for a message, or the beginning of a long one."""
+    shown = repr(value)
+    return shown if len(shown) <= _SHOWN_CHARACTERS else f"{shown[:_SHOWN_CHARACTERS]}…"

@@ -10,14 +10,13 @@ from typing import Any, Self
 from cloudevents.http import CloudEvent
 
 from registry.artifact import INT64_MAX
-from registry.errors import InvalidEvent, OtherEventType
+from registry.errors import InvalidEvent, OtherEventType, shorten
 
 FINALIZED = "google.cloud.storage.object.v1.finalized"
 
 # Cloud Storage's own limits.
 _BUCKET_MAX_BYTES = 222
 _NAME_MAX_BYTES = 1024
-_SHOWN_CHARACTERS = 200
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,9 +146,3 @@ def _is_storable(value: object) -> bool:
     except ValueError:
         return False
     return True
-
-
-def shorten(value: object) -> str:
-    """Return a value for a message, or the beginning of a long one."""
-    shown = repr(value)
-    return shown if len(shown) <= _SHOWN_CHARACTERS else f"{shown[:_SHOWN_CHARACTERS]}…"

@@ -7,8 +7,8 @@ from cloudevents.http import CloudEvent
 
 from registry.artifact import ArtifactPath
 from registry.environment import Environment
-from registry.errors import FolderMarker, InvalidEvent, NotForTheRegistry, UploadPart
-from registry.event import StorageObject, shorten
+from registry.errors import FolderMarker, InvalidEvent, NotForTheRegistry, UploadPart, shorten
+from registry.event import StorageObject
 from registry.outcome import Outcome, Result, Severity
 from registry.registration import Registration
 from registry.table import RegistryTable
