@@ -169,7 +169,7 @@ def _unregistered(stored: StorageObject) -> Iterator[Finding]:
         stored=stored,
     )
     try:
-        artifact = ArtifactPath.parse(stored.name)
+        artifact = ArtifactPath.parse(stored.name, size=stored.size)
     except (FolderMarker, UploadPart):
         return  # nobody needs to look at it
     except InvalidArtifactPath as error:

@@ -24,7 +24,7 @@ def register(event: CloudEvent, table: RegistryTable, clock: Callable[[], dateti
     stored = artifact = environment = failure = None
     try:
         stored = StorageObject.from_event(event)
-        artifact = ArtifactPath.parse(stored.name)
+        artifact = ArtifactPath.parse(stored.name, size=stored.size)
         environment = Environment.of_bucket(stored.bucket)
         registration = Registration(
             artifact=artifact, environment=environment, stored=stored, registered_at=clock()

@@ -229,7 +229,7 @@ def test_an_unknown_name_is_an_empty_list_and_exit_code_1(run: Run, words: list[
         (["models", "--environment", "qa"], "'qa' is not one of"),
         (["history", "fraud/v1/model.pkl"], "expected gs://<bucket>/<path>"),
         (["history", "gs://b"], "expected gs://<bucket>/<path>"),
-        (["history", "gs://b-dev/fraud/1.0/model.pkl"], "expected <model>/v<N>/<file>"),
+        (["history", "gs://b-dev/fraud/8/m"], "the version '8' lacks its v: write 'fraud/v8/m'"),
         (["frobnicate"], "No such command"),
     ],
 )

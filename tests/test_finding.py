@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from registry.artifact import LAYOUT
 from registry.errors import OutOfOrder
 from registry.event import StorageObject
-from registry.finding import compare
+from registry.finding import Difference, compare
 from registry.rows import Registered
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -21,12 +22,12 @@ def at(generation: int) -> datetime:
     return NOON + timedelta(milliseconds=generation)
 
 
-def listed(name: str, generation: int = 1, *, live: bool = True) -> StorageObject:
+def listed(name: str, generation: int = 1, *, live: bool = True, size: int = 1) -> StorageObject:
     return StorageObject(
         bucket="b-dev",
         name=name,
         generation=generation,
-        size=1,
+        size=size,
         time_created=at(generation),
         crc32c="AAAAAA==",
         md5_hash=None,
@@ -98,23 +99,38 @@ def test_a_difference_is_found(
 
 
 @pytest.mark.parametrize(
-    ("name", "expected"),
+    ("name", "reason"),
     [
-        ("m/1.0/a", "outside the layout"),
-        ("a", "outside the layout"),
-        ("m/v9223372036854775808/a", "outside the layout"),
-        ("m/v01/a", "unregistered"),
-        ("m/v1/", None),  # a folder marker
-        ("gcloud/tmp/parallel_composite_uploads/x", None),  # an upload that goes on
+        ("m/1/a", "the version '1' lacks its v: write 'm/v1/a'"),
+        ("a", "there is no model and no version: write a name such as 'my-model/v1/a'"),
+        ("m/v9223372036854775808/a", "N is at most 9223372036854775807"),
+        ("m/v1/", "it ends in a slash as a folder does, but holds 1 bytes: write a name such as"),
     ],
 )
-def test_what_is_not_an_artifact_has_a_reason(name: str, expected: str | None) -> None:
-    findings = list(compare([listed(name)], []))
+def test_what_is_not_an_artifact_has_a_reason(name: str, reason: str) -> None:
+    [finding] = compare([listed(name)], [])
 
-    assert [finding.difference.value for finding in findings] == ([expected] if expected else [])
-    for finding in findings:
-        assert (finding.reason is None) == (expected == "unregistered")
-        assert finding.reason is None or finding.reason.startswith("expected <model>/v<N>/<file>")
+    assert finding.difference == Difference.OUTSIDE_THE_LAYOUT
+    assert str(finding).startswith(
+        f"outside the layout: expected {LAYOUT}, found '{name}': {reason}"
+    )
+
+
+def test_an_artifact_has_no_reason() -> None:
+    [finding] = compare([listed("m/v01/a")], [])
+
+    assert (finding.difference, finding.reason) == (Difference.UNREGISTERED, None)
+
+
+@pytest.mark.parametrize(
+    "stored",
+    [
+        listed("m/v1/", size=0),  # a folder marker
+        listed("gcloud/tmp/parallel_composite_uploads/x"),  # an upload that goes on
+    ],
+)
+def test_what_nobody_needs_to_look_at_is_no_finding(stored: StorageObject) -> None:
+    assert list(compare([stored], [])) == []
 
 
 def test_names_out_of_order_are_an_error() -> None:

@@ -42,7 +42,8 @@ def test_an_artifact_is_registered_at_the_clocks_time() -> None:
 @pytest.mark.parametrize(
     ("changes", "result", "severity"),
     [
-        ({"name": "fraud/v1/"}, Result.SKIPPED, Severity.INFO),
+        ({"name": "fraud/v1/", "size": "0"}, Result.SKIPPED, Severity.INFO),
+        ({"name": "fraud/v1/", "size": "352"}, Result.SKIPPED, Severity.WARNING),
         ({"name": "gcloud/tmp/parallel_composite_uploads/a_0"}, Result.SKIPPED, Severity.INFO),
         ({"name": "model.pkl"}, Result.SKIPPED, Severity.WARNING),
         ({"bucket": "ml-models"}, Result.SKIPPED, Severity.WARNING),

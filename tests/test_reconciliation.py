@@ -109,13 +109,14 @@ def test_options_limit_what_is_found(run: Run, storage: StorageServer) -> None:
 
 def test_findings_are_lines_on_a_terminal(run: Run, storage: StorageServer) -> None:
     bucket = f"{os.environ['BUCKET_PREFIX']}-dev"
-    storage.put(bucket, "x/1.0/\x1b[2J", 1)
+    storage.put(bucket, "x/1/\x1b[2J", 1)
     storage.put(bucket, "x/v1/f", 1)
 
     outside, unregistered = run("dev", "--dry-run", "--format", "table").stdout.splitlines()
 
     assert unregistered == f"unregistered       gs://{bucket}/x/v1/f"
-    assert outside.startswith(f"outside the layout gs://{bucket}/x/1.0/\\x1b[2J: expected")
+    assert outside.startswith(f"outside the layout gs://{bucket}/x/1/\\x1b[2J: expected")
+    assert outside.endswith(r"the version '1' lacks its v: write 'x/v1/\x1b[2J'")
 
 
 def test_progress_is_lines_without_a_terminal_and_alive_on_one(
