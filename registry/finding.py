@@ -21,12 +21,14 @@ from registry.rows import Registered, Row
 
 _EXAMPLES = 10
 _EVER = datetime.fromtimestamp(0, UTC)
+_LINEAGE_MISSING = "its registration lacks the generation or the checksum"
 
 
 class Difference(StrEnum):
     """How the bucket and the registry differ."""
 
     UNREGISTERED = "unregistered"
+    CHANGED = "changed"
     VANISHED = "vanished"
     OUTSIDE_THE_LAYOUT = "outside the layout"
 
@@ -37,7 +39,7 @@ class Finding:
     One difference.
 
     `stored` is the object in the bucket, None if it has vanished. `artifact` is what its name says,
-    None outside the layout; then `reason` says why.
+    None outside the layout. `reason` says what is wrong with the name, or what has changed.
     """
 
     difference: Difference
@@ -50,7 +52,9 @@ class Finding:
 
     def __str__(self) -> str:
         """Return what differs, and the reason if there is one."""
-        return f"{self.difference}: {self.reason or self.name}"
+        if self.difference == Difference.OUTSIDE_THE_LAYOUT:
+            return f"{self.difference}: {self.reason}"  # which quotes the name
+        return ": ".join(filter(None, [self.difference, self.name, self.reason]))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,7 +99,7 @@ class Summary:
     @property
     def differences(self) -> int:
         """How many findings a reconciliation corrects."""
-        return self.counts[Difference.UNREGISTERED] + self.counts[Difference.VANISHED]
+        return self.counts.total() - self.counts[Difference.OUTSIDE_THE_LAYOUT]
 
     def by_kind(self) -> dict[str, int]:
         """Return the number of findings of each kind, also if it is zero."""
@@ -128,16 +132,17 @@ def compare(listed: Iterable[StorageObject], registered: Iterable[Registered]) -
 
 
 def _of_one_name(there: Sequence[StorageObject], known: Sequence[Registered]) -> Iterator[Finding]:
-    generations = {row.generation for row in known}
-    times = {_to_the_millisecond(row.upload_timestamp) for row in known if row.generation is None}
-    unregistered = [
-        finding
-        for stored in there
-        if stored.generation not in generations
-        and _to_the_millisecond(stored.time_created) not in times
-        for finding in _unregistered(stored)
-    ]
-    yield from unregistered
+    generations = {row.generation: row for row in known}
+    times = {_to_the_millisecond(r.upload_timestamp): r for r in known if r.generation is None}
+    to_register: list[Finding] = []
+    for stored in there:
+        row = generations.get(stored.generation)
+        row = row or times.get(_to_the_millisecond(stored.time_created))
+        if row is None:
+            to_register += _arrived(stored, Difference.UNREGISTERED)
+        elif not row.complete and stored.crc32c is not None:
+            to_register += _arrived(stored, Difference.CHANGED, _LINEAGE_MISSING)
+    yield from to_register
     to_be_known = [
         Registered(
             name=finding.name,
@@ -145,7 +150,7 @@ def _of_one_name(there: Sequence[StorageObject], known: Sequence[Registered]) ->
             upload_timestamp=finding.time,
             registered_at=_EVER,
         )
-        for finding in unregistered
+        for finding in to_register
         if finding.difference == Difference.UNREGISTERED
     ]
     ever = [*known, *to_be_known]
@@ -160,7 +165,9 @@ def _of_one_name(there: Sequence[StorageObject], known: Sequence[Registered]) ->
             )
 
 
-def _unregistered(stored: StorageObject) -> Iterator[Finding]:
+def _arrived(
+    stored: StorageObject, difference: Difference, reason: str | None = None
+) -> Iterator[Finding]:
     finding = functools.partial(
         Finding,
         name=stored.name,
@@ -175,7 +182,7 @@ def _unregistered(stored: StorageObject) -> Iterator[Finding]:
     except InvalidArtifactPath as error:
         yield finding(difference=Difference.OUTSIDE_THE_LAYOUT, reason=str(error))
     else:
-        yield finding(difference=Difference.UNREGISTERED, artifact=artifact)
+        yield finding(difference=difference, artifact=artifact, reason=reason)
 
 
 def _age(row: Registered) -> tuple[datetime, int]:

@@ -124,6 +124,7 @@ _REGISTERED = """
       registrations.generation,
       registrations.upload_timestamp,
       registrations.registered_at,
+      registrations.generation IS NOT NULL AND registrations.crc32c IS NOT NULL AS complete,
       artifacts.gone_since IS NOT NULL AS vanished
     FROM registrations
     JOIN artifacts USING (gcs_bucket, gcs_path)

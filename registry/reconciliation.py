@@ -31,8 +31,9 @@ def reconcile(  # noqa: PLR0913 - what it works with, and what is asked
     """
     Find the differences between a bucket and the registry, and correct the registry.
 
-    What is unregistered is registered as its event would have done, with the same insert id; what
-    has vanished is recorded as a removal. A finding is yielded when that is written. Without a
+    What is unregistered is registered as its event would have done, with the same insert id. A
+    registration that lacks its lineage is completed by another. What has vanished is recorded as a
+    removal. A finding is yielded when that is written. Without a
     `table` nothing is written. Findings of uploads before `since` are left out.
 
     The registry is asked first: so what it knows and the list lacks is really gone. An upload in
@@ -75,6 +76,7 @@ def _correct(
                 environment=environment,
                 stored=finding.stored,
                 registered_at=now,
+                completes=finding.difference == Difference.CHANGED,
             )
             for finding in findings
             if finding.artifact is not None and finding.stored is not None

@@ -9,6 +9,9 @@ from registry.artifact import ArtifactPath
 from registry.environment import Environment
 from registry.event import StorageObject
 
+# The columns that an older table may lack.
+LINEAGE = frozenset({"generation", "crc32c", "md5_hash", "metadata"})
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Registration:
@@ -16,12 +19,14 @@ class Registration:
     One generation of an artifact, and when it was registered.
 
     `registered_at` is the function's clock, with a time zone; the rest comes from the event.
+    `completes` if it adds the lineage to an earlier registration that lacks it.
     """
 
     artifact: ArtifactPath
     environment: Environment
     stored: StorageObject
     registered_at: datetime
+    completes: bool = False
 
     @property
     def insert_id(self) -> str:
@@ -32,6 +37,8 @@ class Registration:
         because an insert id holds 128 bytes, and a name up to 1,024.
         """
         identity = f"{self.stored.bucket}/{self.stored.name}#{self.stored.generation}"
+        if self.completes:
+            identity += " lineage"  # no repeat of what it completes
         return hashlib.sha256(identity.encode()).hexdigest()
 
     def row(self) -> dict[str, str | None]:

@@ -159,13 +159,15 @@ class Registered:
     What the registry knows of a generation of an object in a bucket.
 
     `generation` is None in rows that are older than the column: then `upload_timestamp` stands for
-    it. `vanished` if a reconciliation found the object missing.
+    it. `complete` if it has its lineage: its generation and its checksum. `vanished` if a
+    reconciliation found the object missing.
     """
 
     name: str
     generation: int | None
     upload_timestamp: datetime | None
     registered_at: datetime
+    complete: bool = True
     vanished: bool = False
 
 

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from concurrent.futures import ThreadPoolExecutor
 from http import HTTPStatus
 from typing import Any, cast
@@ -13,7 +14,7 @@ from google.cloud import bigquery
 
 from registry.clients import explain, reasons
 from registry.errors import AppendFailed
-from registry.registration import Registration
+from registry.registration import LINEAGE, Registration
 from registry.removal import Removal
 
 # No attempt starts after 24 s; each may take 10 s, and BigQuery may ask for a wait of 10 s more. So
@@ -25,6 +26,10 @@ ANSWER_SECONDS = 7.0
 LONGEST_WAIT_SECONDS = 10.0
 RETRY_SECONDS = 24.0
 
+LOOK_AGAIN_SECONDS = 10.0
+
+# The client passes this on to requests, which takes the pair.
+_SOCKET = cast("float", (CONNECT_SECONDS, ANSWER_SECONDS))
 _SHOWN_CAUSES = 3
 _BUSY = {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS}
 _TRANSIENT_REASONS = {"rateLimitExceeded", "backendError", "internalError"}
@@ -32,6 +37,10 @@ _REMEDIES = {
     "accessDenied": "run deploy/setup.sh, which grants the function's service account its roles",
     "notFound": "run deploy/setup.sh, which makes the dataset and the table",
 }
+_COLUMNS_REMEDY = (
+    "compare its columns with those in deploy/bigquery/; one that was just added takes some minutes"
+    " to be known, and the event comes again"
+)
 
 
 class RegistryTable:
@@ -48,6 +57,8 @@ class RegistryTable:
         self._table = bigquery.TableReference.from_string(table, client.project)
         dataset = bigquery.DatasetReference(self._table.project, self._table.dataset_id)
         self._vanished = dataset.table("vanished")
+        # Of a table, by its name: the columns it has, and when to look again if one is missing.
+        self._columns: dict[str, tuple[AbstractSet[str], float]] = {}
         # A socket timeout covers neither DNS, nor a token refresh, nor a trickling answer. So each
         # attempt runs on a thread that we abandon when it is late. Threads start with the first
         # event, so not before the server has forked.
@@ -57,7 +68,7 @@ class RegistryTable:
         """
         Append a row for each registration, some hundreds at most.
 
-        When it returns, BigQuery has all of them. A column that the table lacks is left out, so a
+        When it returns, BigQuery has all of them, in every column that the table has. An older
         table without the lineage columns goes on working. The insert id lets BigQuery drop a
         repeat, so it is safe to send again what was not confirmed.
 
@@ -88,6 +99,7 @@ class RegistryTable:
             found = explain(error, _REMEDIES)
             raise AppendFailed(f"expected {table} to take the row, {found}") from error
         if row_errors:
+            self._columns.pop(table.table_id, None)  # it may have changed
             problems = [problem for refused in row_errors for problem in refused["errors"]]
             # One bad row makes BigQuery mark the good ones "stopped": report the bad one.
             causes = [one for one in problems if one.get("reason") != "stopped"] or problems
@@ -96,23 +108,49 @@ class RegistryTable:
                 for cause in causes[:_SHOWN_CAUSES]
             )
             columns = any(cause.get("reason") == "invalid" for cause in causes)
-            remedy = ": compare its columns with those in deploy/bigquery/" if columns else ""
+            remedy = f": {_COLUMNS_REMEDY}" if columns else ""
             raise AppendFailed(f"expected {table} to take the row, found {refusals}{remedy}")
 
     def _attempt(
         self, table: bigquery.TableReference, rows: Mapping[str, Mapping[str, str | None]]
     ) -> Sequence[Mapping[str, Any]]:
-        attempt = self._attempts.submit(
-            self._client.insert_rows_json,
+        return self._attempts.submit(self._send, table, rows).result(ATTEMPT_SECONDS)
+
+    def _send(
+        self, table: bigquery.TableReference, rows: Mapping[str, Mapping[str, str | None]]
+    ) -> Sequence[Mapping[str, Any]]:
+        """
+        Send rows, and let BigQuery ignore a column only if the table is known to lack it.
+
+        A new column takes some minutes to reach BigQuery's streaming. If it may not ignore the
+        column, it refuses the row meanwhile, and the event comes again. Otherwise it would drop
+        the value, for good.
+        """
+        lacking = self._lacking(table, {column for row in rows.values() for column in row})
+        return self._client.insert_rows_json(
             table,
             list(rows.values()),
             row_ids=list(rows),
-            ignore_unknown_values=True,
+            ignore_unknown_values=bool(lacking) and lacking <= LINEAGE,
             retry=cast("Retry", None),
-            # The client passes this on to requests, which takes the pair.
-            timeout=cast("float", (CONNECT_SECONDS, ANSWER_SECONDS)),
+            timeout=_SOCKET,
         )
-        return attempt.result(ATTEMPT_SECONDS)
+
+    def _lacking(
+        self, table: bigquery.TableReference, columns: AbstractSet[str]
+    ) -> AbstractSet[str]:
+        """
+        Return the columns that a table lacks.
+
+        It looks at the table once. If a column is missing, it looks again from time to time,
+        because somebody may have added it.
+        """
+        known, look_again = self._columns.get(table.table_id, (frozenset(), 0.0))
+        if not columns <= known and time.monotonic() >= look_again:
+            found = self._client.get_table(table, retry=cast("Retry", None), timeout=_SOCKET)
+            known = {field.name.lower() for field in found.schema}
+            self._columns[table.table_id] = known, time.monotonic() + LOOK_AGAIN_SECONDS
+        return columns - known
 
 
 def _may_retry(error: Exception) -> bool:

@@ -7,14 +7,15 @@ from typing import Any
 
 type Values = dict[str, Any]
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
+CHECKSUMS = ["AAAAAA==", "AAAAAA==", "BBBBBB=="]
 
 
 def expected_of(rows: list[Values]) -> dict[str, list[Values]]:
     """Say what the views hold of one model, in the plainest way."""
     writes: dict[Any, Values] = {}
-    for row in sorted(rows, key=lambda row: row["registered_at"]):
-        when = row["upload_timestamp"] if row["generation"] is None else None
-        writes.setdefault((row["gcs_bucket"], row["gcs_path"], row["generation"], when), row)
+    for row in sorted(rows, key=lambda row: (row["generation"] is None, row["registered_at"])):
+        # In these rows each minute has one write.
+        writes.setdefault((row["gcs_bucket"], row["gcs_path"], row["upload_timestamp"]), row)
     history = defaultdict(list)
     for row in writes.values():
         history[row["environment"], row["gcs_path"]].append(row)
@@ -87,7 +88,7 @@ def expected_of(rows: list[Values]) -> dict[str, list[Values]]:
 
 
 def random_rows(name: str, chance: random.Random) -> list[Values]:
-    """Make up writes of one model, some delivered twice, some from before the lineage columns."""
+    """Make up writes of one model, some delivered twice, some without their lineage."""
     rows = []
     for minutes in chance.sample(range(60), chance.randrange(1, 25)):
         environment = chance.choice(["dev", "dev", "staging", "prod"])
@@ -103,7 +104,13 @@ def random_rows(name: str, chance: random.Random) -> list[Values]:
             "uploader": chance.choice(["ada", "bob", None]),
             "registered_at": NOON + timedelta(minutes=minutes, seconds=chance.randrange(5000)),
             "generation": None if old else 1000 + minutes,
-            "crc32c": None if old else chance.choice(["AAAAAA==", "AAAAAA==", "BBBBBB=="]),
+            "crc32c": None if old else chance.choice(CHECKSUMS),
         }
         rows += [row] * (1 + (chance.random() < 0.2))
+        if old and chance.random() < 0.5:  # a reconciliation has completed it
+            lineage = {
+                "generation": 1000 + minutes,
+                "crc32c": chance.choice(["AAAAAA==", "BBBBBB=="]),
+            }
+            rows.append({**row, **lineage, "registered_at": NOON + timedelta(days=1)})
     return rows

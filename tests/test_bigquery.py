@@ -6,7 +6,7 @@ import pytest
 from google.cloud import bigquery
 
 from tests import ROOT
-from tests.servers.emulator import apply_sql
+from tests.servers.emulator import apply_sql, sql_of
 
 COLUMNS = [
     ("model_name", "STRING", "REQUIRED"),
@@ -81,6 +81,13 @@ def test_the_table_is_as_the_contract_says_also_after_a_second_run(
     assert table.clustering_fields == ["model_name", "environment", "model_version"]
 
 
+def test_a_new_table_has_all_its_columns_at_once(client: bigquery.Client, dataset: str) -> None:
+    """A column that is added later takes minutes to reach BigQuery's streaming."""
+    client.query_and_wait(sql_of("models", dataset=dataset).partition("ALTER TABLE")[0])
+
+    assert columns(client, f"{dataset}.models") == COLUMNS
+
+
 def test_a_table_of_nine_columns_is_brought_up_to_date_with_its_rows(
     client: bigquery.Client, dataset: str
 ) -> None:
@@ -143,6 +150,19 @@ def test_rows_without_a_generation_differ_by_the_time_of_their_upload(
     insert(upload_timestamp="2026-03-01T11:30:00Z", registered_at="2026-03-01T12:02:00Z")
 
     assert registered(client, dataset) == ["12:00", "12:02"]
+
+
+def test_a_row_without_a_generation_is_the_registration_of_the_row_that_has_it(
+    client: bigquery.Client, dataset: str, insert: Insert
+) -> None:
+    """A reconciliation has completed it; or its event came before and after the ALTER."""
+    insert(upload_timestamp="2026-03-01T11:00:00.123456Z", registered_at="2026-03-01T12:00:00Z")
+    insert(upload_timestamp="2026-03-01T11:00:00.123Z", generation=1, crc32c="AAAAAA==")
+    insert(upload_timestamp="2026-03-01T11:30:00Z", registered_at="2026-03-01T12:02:00Z")
+
+    assert registered(client, dataset) == ["12:00", "12:02"]
+    query = f"SELECT generation, crc32c FROM {dataset}.registrations ORDER BY 1"  # noqa: S608
+    assert [row.values() for row in client.query_and_wait(query)] == [(None, None), (1, "AAAAAA==")]
 
 
 def test_with_a_generation_the_time_of_the_upload_does_not_matter(

@@ -22,14 +22,21 @@ def at(generation: int) -> datetime:
     return NOON + timedelta(milliseconds=generation)
 
 
-def listed(name: str, generation: int = 1, *, live: bool = True, size: int = 1) -> StorageObject:
+def listed(
+    name: str,
+    generation: int = 1,
+    *,
+    live: bool = True,
+    size: int = 1,
+    crc32c: str | None = "AAAAAA==",
+) -> StorageObject:
     return StorageObject(
         bucket="b-dev",
         name=name,
         generation=generation,
         size=size,
         time_created=at(generation),
-        crc32c="AAAAAA==",
+        crc32c=crc32c,
         md5_hash=None,
         metadata={},
         time_deleted=None if live else NOON,
@@ -67,6 +74,11 @@ A, B, C = "m/v1/a", "m/v1/b", "m/v1/c"
         ([listed(A, 2)], [registered(A, 1)], [("unregistered", A, 2)]),
         # Both are registered, one is there.
         ([listed(A, 2)], [registered(A, 1), registered(A, 2)], []),
+        # Its lineage was lost, or it is older than those columns; the bucket has it, or not either.
+        ([listed(A)], [registered(A, complete=False)], [("changed", A, 1)]),
+        ([listed(A)], [registered(A, None, complete=False)], [("changed", A, 1)]),
+        ([listed(A, crc32c=None)], [registered(A, complete=False)], []),
+        ([], [registered(A, complete=False)], [("vanished", A, 1)]),
         # Delivered twice.
         ([listed(A)], [registered(A), registered(A)], []),
         # The newest is the one that has vanished, whatever order the rows are in.

@@ -79,7 +79,7 @@ def test_the_registry_catches_up_and_then_nothing_differs(
     assert [result.exit_code for result in (dry, real, again)] == [1, 0, 0]
     assert findings_of(dry) == findings_of(real) == lost
     assert findings_of(again) == lost[:1]
-    assert "1 unregistered, 1 vanished, 1 outside the layout" in real.stderr
+    assert "1 unregistered, 0 changed, 1 vanished, 1 outside the layout" in real.stderr
     inventory = Inventory(client, f"{dataset}.models")
     [row] = inventory.generations(bucket, "m/v1/lost")
     assert (row.generation, row.uploader, row.environment) == (7, "ada", "dev")
@@ -161,7 +161,8 @@ def test_the_function_catches_up_and_says_so(
         storage.put(bucket, f"y/1.0/{number:02}", 1)
     app = functions_framework.create_app("reconcile", str(ROOT / "main.py"))  # type: ignore[no-untyped-call]
     http = app.test_client()
-    expected = {"bucket": bucket, "unregistered": 1, "vanished": 0, "outside the layout": 12}
+    expected = {"bucket": bucket, "unregistered": 1, "changed": 0, "vanished": 0}
+    expected["outside the layout"] = 12
 
     first, second = http.post("/"), http.post("/")
     storage.broken = 0
@@ -205,6 +206,35 @@ def test_what_came_back_to_a_table_without_generations_is_there_again(
     assert [row.gone_since for row in client.query_and_wait(sql)] == [None]
     assert findings_of(run("dev")) == [("vanished", "back/v1/f")]
     assert findings_of(run("dev")) == []
+
+
+def test_lost_lineage_is_completed_and_compared(
+    run: Run, storage: StorageServer, client: bigquery.Client, dataset: str
+) -> None:
+    """One row is older than the columns, one was written before streaming knew of them."""
+    prefix, time = os.environ["BUCKET_PREFIX"], "2026-03-01T12:00:00.123Z"
+    rows = [
+        written("late/v1/f", name, 0, gcs_bucket=f"{prefix}-{name}", upload_timestamp=time)
+        for name in ("dev", "staging")
+    ]
+    rows[0] |= {"generation": None, "crc32c": None}
+    rows[1] |= {"crc32c": None}
+    insert(client, dataset, rows)
+    for row in rows:
+        storage.put(str(row["gcs_bucket"]), "late/v1/f", 1000, timeCreated=time)
+    inventory = Inventory(client, f"{dataset}.models")
+    [before] = inventory.promotions("late")
+
+    found, again = run("dev", "staging", "--format", "csv"), run("dev", "staging")
+
+    [after] = inventory.promotions("late")
+    assert [before.staging_vs_dev, after.staging_vs_dev] == ["unknown", "identical"]
+    assert found.stdout.count("changed,") == 2
+    assert "its registration lacks the generation or the checksum" in found.stdout
+    assert findings_of(again) == []
+    [registration] = inventory.generations(f"{prefix}-dev", "late/v1/f")
+    assert (registration.generation, registration.crc32c) == (1000, "AAAAAA==")
+    assert registration.registered_at.isoformat() == "2026-03-01T12:00:00.123000+00:00"
 
 
 def test_an_impossible_bucket_name_is_one_line(run: Run) -> None:

@@ -26,7 +26,7 @@ def connect(bigquery: BigQueryServer, monkeypatch: pytest.MonkeyPatch) -> Regist
     return RegistryTable(clients.connect(settings), settings.table)
 
 
-def test_a_row_is_sent_with_its_insert_id_and_unknown_columns_ignored(
+def test_a_row_is_sent_with_its_insert_id_and_no_column_is_ignored(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     with server.bigquery_server() as bigquery:
@@ -38,8 +38,81 @@ def test_a_row_is_sent_with_its_insert_id_and_unknown_columns_ignored(
     )
     assert request.body == {
         "rows": [{"insertId": registration().insert_id, "json": registration().row()}],
-        "ignoreUnknownValues": True,
+        "ignoreUnknownValues": False,
     }
+
+
+# --- Columns that the table lacks, or that BigQuery's streaming does not know yet -----------------
+
+ALL = list(registration().row())
+NINE = ALL[:9]
+
+
+def test_the_table_is_looked_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    with server.bigquery_server() as bigquery:
+        table = connect(bigquery, monkeypatch)
+        for generation in range(5):
+            table.append(registration(generation=generation))
+
+    assert (bigquery.looks, len(bigquery.requests), len(bigquery.rows)) == (1, 5, 5)
+
+
+def test_an_old_table_works_and_columns_that_it_gains_are_filled(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with server.bigquery_server() as bigquery:
+        bigquery.columns, bigquery.streamed = [name.title() for name in NINE], NINE
+        table = connect(bigquery, monkeypatch)
+        for generation in range(5):
+            table.append(registration(generation=generation))
+        old = [list(row) for row in bigquery.rows.values()]
+        bigquery.columns = bigquery.streamed = ALL
+        table.append(registration(generation=5))
+
+    assert (bigquery.looks, len(bigquery.requests)) == (1, 6)
+    assert old == [NINE] * 5
+    assert list(bigquery.rows.values())[-1] == registration(generation=5).row()
+
+
+def test_a_column_that_streaming_does_not_know_yet_is_never_dropped(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Also not by an instance that has seen the table without it."""
+    monkeypatch.setattr("registry.table.LOOK_AGAIN_SECONDS", 0)
+    with server.bigquery_server() as bigquery:
+        bigquery.columns = bigquery.streamed = NINE
+        table = connect(bigquery, monkeypatch)
+        table.append(registration())
+        bigquery.columns = ALL
+        for _ in range(2):
+            with pytest.raises(AppendFailed, match=r"no such field: crc32c\.: .* minutes"):
+                table.append(registration(generation=2))
+        bigquery.streamed = ALL
+        table.append(registration(generation=2))
+
+    assert [len(row) for row in bigquery.rows.values()] == [9, 13]
+
+
+def test_a_table_that_has_lost_columns_works_from_the_next_event_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Somebody has restored an old one."""
+    with server.bigquery_server() as bigquery:
+        table = connect(bigquery, monkeypatch)
+        table.append(registration())
+        bigquery.columns = bigquery.streamed = NINE
+        with pytest.raises(AppendFailed, match="no such field"):
+            table.append(registration(generation=2))
+        table.append(registration(generation=2))
+
+    assert [len(row) for row in bigquery.rows.values()] == [13, 9]
+
+
+def test_a_column_that_is_not_of_the_lineage_is_missed(monkeypatch: pytest.MonkeyPatch) -> None:
+    with server.bigquery_server() as bigquery:
+        bigquery.columns = bigquery.streamed = [name for name in ALL if name != "uploader"]
+        with pytest.raises(AppendFailed, match="no such field: uploader"):
+            connect(bigquery, monkeypatch).append(registration())
 
 
 @pytest.mark.parametrize(

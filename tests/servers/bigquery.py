@@ -4,11 +4,12 @@ import contextlib
 import json
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from tests.events import registration
 from tests.servers import running
 
 Answer = Callable[["Handler", "Request"], None]
@@ -29,19 +30,24 @@ class BigQueryServer:
     """
     Writes rows, once for each insert id.
 
-    Each request takes one of `answers`; after the last one, all is well.
+    Each insert takes one of `answers`; after the last one, all is well. Its table has `columns`;
+    `streamed` is what its streaming knows of them.
     """
 
     answers: Iterator[Answer]
     url: str = ""
+    columns: Sequence[str] = tuple(registration().row())
+    streamed: Sequence[str] = columns
+    looks: int = 0  # at the table
     requests: list[Request] = field(default_factory=list)
     rows: dict[str, dict[str, Any]] = field(default_factory=dict)
     ended: threading.Event = field(default_factory=threading.Event)
 
     def write(self, request: Request) -> None:
-        """Keep the rows of a request."""
+        """Keep the rows of a request, without what is to be ignored."""
         for row in request.body["rows"]:
-            self.rows[row["insertId"]] = row["json"]
+            known = {name: row["json"][name] for name in row["json"] if name in self.streamed}
+            self.rows[row["insertId"]] = known
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -52,8 +58,11 @@ class Handler(BaseHTTPRequestHandler):
     bigquery: BigQueryServer
 
     def do_GET(self) -> None:
-        """Say that the server is up."""
-        self.answer(200, {})
+        """Describe the table."""
+        self.bigquery.looks += 1
+        fields = [{"name": name, "type": "STRING"} for name in self.bigquery.columns]
+        names = {"projectId": "acme", "datasetId": "ml_registry", "tableId": "models"}
+        self.answer(200, {"tableReference": names, "schema": {"fields": fields}})
 
     def do_POST(self) -> None:
         """Answer insertAll."""
@@ -81,9 +90,14 @@ class Handler(BaseHTTPRequestHandler):
 
 
 def well(handler: Handler, request: Request) -> None:
-    """Write the rows, and say so."""
+    """Write the rows, and say so; refuse a column that is neither known nor to be ignored."""
+    unknown = {*request.body["rows"][0]["json"]}.difference(handler.bigquery.streamed)
+    if unknown and not request.body.get("ignoreUnknownValues"):
+        name = min(unknown)
+        problem = {"reason": "invalid", "location": name, "message": f"no such field: {name}."}
+        return row_errors(problem)(handler, request)
     handler.bigquery.write(request)
-    handler.answer(200, {"kind": "bigquery#tableDataInsertAllResponse"})
+    return handler.answer(200, {"kind": "bigquery#tableDataInsertAllResponse"})
 
 
 def error(status: int, reason: str, message: str = "No.", **headers: str) -> Answer:

@@ -40,12 +40,16 @@ def client_of(bigquery_url: str, project: str = PROJECT) -> bigquery.Client:
     )
 
 
-def apply_sql(client: bigquery.Client, name: str, *, dataset: str, table: str = "models") -> None:
-    """Run a file of deploy/bigquery/, named without its number."""
+def sql_of(name: str, *, dataset: str, table: str = "models") -> str:
+    """Return a file of deploy/bigquery/, named without its number."""
     [path] = (ROOT / "deploy/bigquery").glob(f"?-{name}.sql")
-    sql = string.Template(path.read_text())
     values = {"project": PROJECT, "dataset": dataset, "table": table, "location": "US"}
-    client.query_and_wait(sql.substitute(values))
+    return string.Template(path.read_text()).substitute(values)
+
+
+def apply_sql(client: bigquery.Client, name: str, *, dataset: str, table: str = "models") -> None:
+    """Run a file of deploy/bigquery/."""
+    client.query_and_wait(sql_of(name, dataset=dataset, table=table))
 
 
 def make_registry(client: bigquery.Client, dataset: str, table: str = "models") -> None:
