@@ -9,7 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import requests
@@ -46,6 +46,21 @@ def bigquery_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 def client(bigquery_url: str) -> bigquery.Client:
     """A client of the BigQuery emulator."""
     return client_of(bigquery_url)
+
+
+@pytest.fixture(scope="session")
+def google_sql() -> bigquery.Client:
+    """GoogleSQL in place of BigQuery, empty."""
+    from tests.servers.googlesql import GoogleSql  # noqa: PLC0415 - 0.7 s, and few tests need it
+
+    return cast("bigquery.Client", GoogleSql(PROJECT))
+
+
+@pytest.fixture(scope="module", params=["client", "google_sql"], ids=["emulator", "GoogleSQL"])
+def either_client(request: pytest.FixtureRequest) -> bigquery.Client:
+    """Two clients, one after the other: of the emulator, and GoogleSQL."""
+    client: bigquery.Client = request.getfixturevalue(request.param)
+    return client
 
 
 @pytest.fixture(scope="session")

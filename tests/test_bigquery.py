@@ -6,7 +6,7 @@ import pytest
 from google.cloud import bigquery
 
 from tests import ROOT
-from tests.servers.emulator import apply_sql, sql_of
+from tests.servers.emulator import apply_sql, make_registry, sql_of
 
 COLUMNS = [
     ("model_name", "STRING", "REQUIRED"),
@@ -172,6 +172,27 @@ def test_with_a_generation_the_time_of_the_upload_does_not_matter(
     insert(generation=1, upload_timestamp="2026-03-01T11:30:00Z")
 
     assert len(registered(client, dataset)) == 1
+
+
+def test_a_version_of_thousands_of_files_has_a_fingerprint(
+    client: bigquery.Client, dataset: str
+) -> None:
+    """Here and not in test_views.py: on GoogleSQL so many rows take minutes."""
+    make_registry(client, dataset)
+    for environment, last in (("dev", "AAAAAA=="), ("staging", "AAAAAA=="), ("prod", "AAAAAB==")):
+        client.query_and_wait(
+            f"INSERT {dataset}.models (model_name, model_version, environment,"  # noqa: S608
+            " gcs_bucket, gcs_path, file_size_bytes, registered_at, generation, crc32c)"
+            f" SELECT 'm', 1, '{environment}', 'b-{environment}',"
+            " CONCAT('m/v1/shard-', CAST(i AS STRING)), i, TIMESTAMP '2026-03-01 12:00:00+00', i,"
+            f" IF(i = 5000, '{last}', 'AAAAAA==')"
+            " FROM UNNEST(GENERATE_ARRAY(1, 5000)) AS i"
+        )
+
+    [promotion] = client.query_and_wait(f"SELECT * FROM {dataset}.promotions")  # noqa: S608
+    assert (promotion.staging_vs_dev, promotion.prod_vs_staging) == ("identical", "different")
+    versions = client.query_and_wait(f"SELECT files FROM {dataset}.model_versions")  # noqa: S608
+    assert [row.files for row in versions] == [5000] * 3
 
 
 def test_no_name_of_a_project_or_a_dataset_is_written_into_the_files() -> None:

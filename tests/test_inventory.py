@@ -1,4 +1,4 @@
-"""Typed reads of the views, on the BigQuery emulator."""
+"""Typed reads of the views, on both engines."""
 
 import json
 import time
@@ -22,6 +22,12 @@ from tests.servers import bigquery as server
 
 def at(minute: int) -> datetime:
     return datetime(2026, 3, 1, 12, minute, tzinfo=UTC)
+
+
+@pytest.fixture(scope="module")
+def client(either_client: bigquery.Client) -> bigquery.Client:
+    """Each test runs on both engines."""
+    return either_client
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,96 @@
+# What gcloud and bq answer when something is wrong: the status, what it may be worth waiting for, and
+# what to do.
+# shellcheck shell=bash
+
+# answer::reason OUTPUT: print the error in a tool's output, on one line.
+answer::reason() {
+  awk '/^(ERROR: |BigQuery error in |Error in query string)/ { found = 1 } { all = all $0 " " } found { error = error $0 " " }
+    END { print error ? error : all }' <<<"$1" | tr -s '[:space:]' ' ' | sed 's/^ //; s/ $//' | cut -c 1-600
+}
+
+# answer::status REASON: print NOT_FOUND, DENIED, DISABLED (an API), EXISTS or BUSY; nothing for another
+# error. Only the place where the tools put a status counts: a name may hold any word.
+answer::status() {
+  local text=$1 denied='^\[[^]]*\] does not have permission to access '
+  local absent='^(gs://[^ ]+ not found: 404|[A-Za-z][A-Za-z ]* \[[^]]*\] not found)'
+  local prefix='^(ERROR: \(gcloud[^)]*\) |(BigQuery error in [a-z -]+ operation|Error in query string): (Error processing job .[^ ]*.: )?)'
+  [[ ! $text =~ $prefix ]] || text=${text#"${BASH_REMATCH[0]}"}
+  case $text in
+    NOT_FOUND* | 'Not Found: '* | 'Not found: '* | 'HTTPError 404'* | 'ResponseError: status=[404]'* | \
+      'OperationError: code=5,'* | 'Cannot find '* | 'The following URLs matched no objects'*)
+      echo NOT_FOUND
+      return
+      ;;
+    PERMISSION_DENIED* | 'Forbidden: '* | 'Access Denied: '* | 'HTTPError 403'* | \
+      'ResponseError: status=[403]'* | 'OperationError: code=7,'*)
+      denied=.
+      ;;
+    ALREADY_EXISTS* | 'Already Exists: '*)
+      echo EXISTS
+      return
+      ;;
+    'ResponseError: status=[409]'* | 'HTTPError 409'* | 'Conflict: '* | *'is the subject of a conflict'*)
+      if [[ $text == *'unable to queue the operation'* ]]; then echo BUSY; else echo EXISTS; fi
+      return
+      ;;
+    ABORTED* | RESOURCE_EXHAUSTED* | UNAVAILABLE* | INTERNAL* | DEADLINE_EXCEEDED* | \
+      'Precondition Failed: '* | 'Too Many Requests: '* | 'Internal Server Error: '* | 'Bad Gateway: '* | \
+      'Service Unavailable: '* | 'Gateway Timeout: '* | 'HTTPError 412'* | 'HTTPError 429'* | 'HTTPError 5'* | \
+      'ResponseError: status=[412]'* | 'ResponseError: status=[429]'* | 'ResponseError: status=[5'* | \
+      'OperationError: code=4,'* | 'OperationError: code=8,'* | 'OperationError: code=10,'* | \
+      'OperationError: code=13,'* | 'OperationError: code=14,'* | \
+      'Exceeded rate limits'* | 'Job exceeded rate limits'* | 'Quota exceeded'* | 'Backend Error'* | \
+      'An internal error occurred'* | 'Error encountered during execution. Retrying'* | 'Could not connect with BigQuery'*)
+      echo BUSY
+      return
+      ;;
+  esac
+  if [[ $text =~ $absent ]]; then
+    echo NOT_FOUND
+  elif [[ $text =~ $denied ]]; then
+    case $text in
+      *SERVICE_DISABLED* | *accessNotConfigured* | *' API has not been used in project '*) echo DISABLED ;;
+      *) echo DENIED ;;
+    esac
+  fi
+}
+
+# answer::delay REASON COMMAND…: print what a command that failed may be waiting for. Return 1 if waiting
+# does not help: the API is not enabled, the binding is not there, there is no such account.
+# A role takes typically two minutes to be in force, and up to seven or more; a new API some five:
+# https://docs.cloud.google.com/iam/docs/access-change-propagation
+answer::delay() {
+  local status account api
+  status=$(answer::status "$1")
+  if [[ $status == BUSY ]]; then
+    case $1 in
+      *'unable to queue'*) echo "an earlier change of $function still runs" ;;
+      *'oncurrent'* | *'HTTPError 412'* | *'Precondition Failed'*) echo "somebody else changes the same thing" ;;
+      *) echo "Google's service is busy" ;;
+    esac
+  elif [[ $status == DISABLED ]]; then
+    api=$(grep -oE '[a-z]+\.googleapis\.com' <<<"$1" | head -n 1) || return 1
+    project::has_api "$api" || return 1
+    echo "$api was enabled a moment ago, and does not work yet"
+  elif grep -qiE "actAs' denied|account .*(not found|does not exist)|unknown service account|invalid (service )?account" <<<"$1"; then
+    account=$(grep -oE "[a-z0-9-]+@[a-z0-9.-]+\.gserviceaccount\.com" <<<"$*" | head -n 1) || return 1
+    iam::is_ours "$account" || return 1
+    [[ $1 != *"actAs' denied"* ]] || iam::may_act_as "$account" || return 1
+    echo "$account is new, and not visible everywhere yet"
+  elif grep -qiE 'eventarc\.events\.receiveEvent|eventarc service (agent|account)|unable to publish to cloud pub/sub|build service account' <<<"$1"; then
+    echo "a role that was granted a moment ago is not in force yet"
+  elif [[ $1 == *'annot find metric'* ]]; then
+    echo "the metric is new, and not visible yet"
+  else
+    return 1
+  fi
+}
+
+# answer::remedy REASON: print what to do about an error, as the end of a sentence.
+answer::remedy() {
+  case $(answer::status "$1") in
+    DENIED) echo ": ask an owner of $GCP_PROJECT_ID to run it" ;;
+    DISABLED) echo ": run deploy/setup.sh, which enables the APIs" ;;
+    BUSY) echo ": run it again later; it goes on where it was" ;;
+  esac
+}
