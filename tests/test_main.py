@@ -29,7 +29,7 @@ def test_an_event_leads_to_its_row_and_its_line(
 ) -> None:
     """Each case is a file in tests/events/, with what it is about and what is expected."""
     expected, deliveries = EVENTS[case]["expected"], EVENTS[case]["deliveries"]
-    before = client.query_and_wait("SELECT COUNT(*) AS rows FROM ml_registry.models")
+    before = client.query_and_wait("SELECT COUNT(*) AS count FROM ml_registry.models")
 
     for delivery in deliveries:
         text = delivery["text"] if "text" in delivery else json.dumps(delivery["body"])
@@ -49,8 +49,8 @@ def test_an_event_leads_to_its_row_and_its_line(
         if row["gcs_bucket"] in {r["gcs_bucket"] for r in expected["registrations"]}
     ]
     assert expected["registrations"] == written
-    after = client.query_and_wait("SELECT COUNT(*) AS rows FROM ml_registry.models")
-    assert bool(written) == (next(iter(after)).rows > next(iter(before)).rows)
+    after = client.query_and_wait("SELECT COUNT(*) AS count FROM ml_registry.models")
+    assert bool(written) == (next(iter(after)).count > next(iter(before)).count)
 
 
 def structured_id(delivery: dict[str, Any]) -> object:
