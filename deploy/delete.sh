@@ -19,7 +19,7 @@ set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 main() {
-  local argument name yes='' found_any='' names=()
+  local argument name yes='' names=() there=()
   for argument in "$@"; do
     case $argument in
       --help | -h) script::usage && exit ;;
@@ -35,15 +35,27 @@ main() {
   tool::require gcloud
   for name in "${names[@]}"; do
     function::use "$name"
-    if [[ -z $dry_run ]] && ! function::find 'value(name)'; then
+    if [[ -z $dry_run ]] && ! find_parts "$name"; then
       echo "${0##*/}: expected the function $function in $GCP_PROJECT_ID, $REGION, found none" >&2
       continue
     fi
-    found_any=yes
+    there+=("$name")
+  done
+  for name in ${there[@]+"${there[@]}"}; do
+    function::use "$name"
     [[ -n $dry_run$yes ]] || confirm
     delete "$name"
   done
-  [[ -n $found_any ]] || exit 1
+  ((${#there[@]})) || exit 1
+}
+
+# find_parts NAME: return 1 if there is neither the function nor its job.
+find_parts() {
+  function::find 'value(name)' || find_job "$1"
+}
+
+find_job() {
+  [[ $1 == reconcile-* ]] && function::find_job
 }
 
 # confirm: fail unless somebody agrees to delete `function`.
@@ -56,17 +68,14 @@ confirm() {
 
 # delete NAME: the job goes first, so that this can be repeated while the function is there.
 delete() {
-  if [[ $1 == reconcile-* ]] && { [[ -n $dry_run ]] || find_job; }; then
+  if [[ -n $dry_run && $1 == reconcile-* ]] || find_job "$1"; then
     tool::run gcloud scheduler jobs delete "$function" --location="$REGION" \
       --project="$GCP_PROJECT_ID" --quiet
   fi
-  tool::run gcloud functions delete "$function" --gen2 --project="$GCP_PROJECT_ID" \
-    --region="$REGION" --quiet
-}
-
-find_job() {
-  tool::find gcloud scheduler jobs describe "$function" --location="$REGION" \
-    --project="$GCP_PROJECT_ID" --format='value(name)'
+  if [[ -n $dry_run ]] || function::find 'value(name)'; then
+    tool::run gcloud functions delete "$function" --gen2 --project="$GCP_PROJECT_ID" \
+      --region="$REGION" --quiet
+  fi
 }
 
 main "$@"

@@ -20,8 +20,13 @@ source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 # What a viewer may do on the page's service.
 VIEWER_ROLES=(
-  roles/run.invoker # to open it
-  roles/run.viewer  # for gcloud's proxy, which looks up its address
+  "$INVOKER_ROLE"  # to open it
+  roles/run.viewer # for gcloud's proxy, which looks up its address
+)
+# What the one who runs this for the first time may do on the project.
+PERMISSIONS=(
+  bigquery.jobs.create iam.serviceAccounts.create iam.serviceAccounts.setIamPolicy
+  resourcemanager.projects.setIamPolicy
 )
 
 main() {
@@ -43,6 +48,7 @@ main() {
   tool::require gcloud bq
   function::use inventory
   [[ -n $dry_run ]] || check_setup "run deploy/setup.sh"
+  iam::find_account "$service_account" || iam::need "${PERMISSIONS[@]}"
   iam::find_deployer
   iam::make_account "$INVENTORY_SERVICE_ACCOUNT" "Model registry, inventory"
   iam::bind_on_project "$JOB_ROLE" "$member"
@@ -67,7 +73,7 @@ check_viewer() {
 }
 
 check_setup() {
-  deployment::check_account "$(iam::email "$BUILD_SERVICE_ACCOUNT")" "$1"
+  deployment::check_builder "$1"
   bigquery::check "$1"
 }
 
@@ -75,8 +81,7 @@ check_setup() {
 # request at a time, an instance needs a whole CPU.
 deploy() {
   deployment::command inventory
-  tool::retry "$NO_ACCOUNT" "$INVENTORY_SERVICE_ACCOUNT is not visible yet" \
-    "${deployment[@]}" --trigger-http --max-instances=2 --memory=512MB --cpu=1 --concurrency=40
+  tool::run "${deployment[@]}" --trigger-http --max-instances=2 --memory=512MB --cpu=1 --concurrency=40
 }
 
 say_deployed() {

@@ -7,12 +7,18 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." >/dev/null && pwd)
 source "$root/deploy/config.sh"
 # shellcheck source=deploy/lib/script.sh
 source "$root/deploy/lib/script.sh"
+# shellcheck source=deploy/lib/settings.sh
+source "$root/deploy/lib/settings.sh"
+# shellcheck source=deploy/lib/answer.sh
+source "$root/deploy/lib/answer.sh"
 # shellcheck source=deploy/lib/tool.sh
 source "$root/deploy/lib/tool.sh"
 # shellcheck source=deploy/lib/iam.sh
 source "$root/deploy/lib/iam.sh"
 # shellcheck source=deploy/lib/project.sh
 source "$root/deploy/lib/project.sh"
+# shellcheck source=deploy/lib/bucket.sh
+source "$root/deploy/lib/bucket.sh"
 # shellcheck source=deploy/lib/bigquery.sh
 source "$root/deploy/lib/bigquery.sh"
 # shellcheck source=deploy/lib/function.sh

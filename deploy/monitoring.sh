@@ -21,6 +21,11 @@ source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 # The most that Pub/Sub counts. It waits up to 600 s between deliveries, so the hundredth comes some
 # 16 hours after the first; Eventarc keeps an event for 24.
 MAX_DELIVERY_ATTEMPTS=100
+# What the one who runs this for the first time may do on the project.
+PERMISSIONS=(
+  logging.logMetrics.create monitoring.alertPolicies.create pubsub.subscriptions.create
+  pubsub.subscriptions.setIamPolicy pubsub.subscriptions.update pubsub.topics.create pubsub.topics.setIamPolicy
+)
 channel=
 
 main() {
@@ -45,17 +50,26 @@ main() {
   tool::require gcloud
   for name in "${environments[@]}"; do
     function::use "$name"
+    [[ -n $dry_run ]] || find_subscription
+    find_metric || iam::need "${PERMISSIONS[@]}"
+  done
+  for name in "${environments[@]}"; do
+    function::use "$name"
     watch_failures
     keep_dead_letters
   done
 }
 
+find_metric() {
+  metric=$function-failures
+  tool::find gcloud logging metrics describe "$metric" --project="$GCP_PROJECT_ID"
+}
+
 # Count the failed and invalid events that the function logs, and alert on them.
 watch_failures() {
-  local metric=$function-failures
-  if ! tool::find gcloud logging metrics describe "$metric" --project="$GCP_PROJECT_ID"; then
+  if ! find_metric; then
     tool::say "log-based metric $metric"
-    tool::run gcloud logging metrics create "$metric" --project="$GCP_PROJECT_ID" \
+    tool::make find_metric gcloud logging metrics create "$metric" --project="$GCP_PROJECT_ID" \
       --description="Events that $function could not register" \
       --log-filter="resource.type=\"cloud_run_revision\" resource.labels.service_name=\"$function\" jsonPayload.outcome=(\"failed\" OR \"invalid\")"
   fi
@@ -64,16 +78,17 @@ watch_failures() {
 
 # Keep events that could not be delivered, and alert when one waits for long.
 keep_dead_letters() {
-  local topic=$function-dead-letter agent subscription
+  topic=$function-dead-letter
+  local agent
   find_subscription
   project::find_pubsub_agent
-  if ! tool::find gcloud pubsub topics describe "$topic" --project="$GCP_PROJECT_ID"; then
+  if ! find_topic; then
     tool::say "topic $topic"
-    tool::run gcloud pubsub topics create "$topic" --project="$GCP_PROJECT_ID"
+    tool::make find_topic gcloud pubsub topics create "$topic" --project="$GCP_PROJECT_ID"
   fi
-  if ! tool::find gcloud pubsub subscriptions describe "$topic" --project="$GCP_PROJECT_ID"; then
+  if ! find_kept; then
     tool::say "subscription $topic, which keeps what is published there"
-    tool::run gcloud pubsub subscriptions create "$topic" --project="$GCP_PROJECT_ID" \
+    tool::make find_kept gcloud pubsub subscriptions create "$topic" --project="$GCP_PROJECT_ID" \
       --topic="$topic" --message-retention-duration=31d --expiration-period=never
   fi
   # Pub/Sub's agent forwards a dead letter: it publishes to the topic and acknowledges the original.
@@ -90,9 +105,18 @@ keep_dead_letters() {
   alert::make undelivered "undelivered events grow old" "subscription=$subscription" "$channel"
 }
 
+find_topic() {
+  tool::find gcloud pubsub topics describe "$topic" --project="$GCP_PROJECT_ID"
+}
+
+# The subscription that keeps dead letters.
+find_kept() {
+  tool::find gcloud pubsub subscriptions describe "$topic" --project="$GCP_PROJECT_ID"
+}
+
 # Set `subscription` to the one through which Eventarc delivers the function's events.
 find_subscription() {
-  local trigger remedy="run deploy/$environment.sh"
+  local trigger
   if [[ -n $dry_run ]]; then
     echo "trigger=\$(gcloud functions describe $function --gen2 --project=$GCP_PROJECT_ID --region=$REGION --format='value(eventTrigger.trigger)')"
     echo "subscription=\$(gcloud eventarc triggers describe \"\$trigger\" --format='value(transport.pubsub.subscription.basename())')"
@@ -100,13 +124,7 @@ find_subscription() {
     subscription='$subscription'
     return
   fi
-  function::find 'value(eventTrigger.trigger)' \
-    || script::fail "expected the function $function, found none: $remedy"
-  trigger=$found
-  tool::find gcloud eventarc triggers describe "$trigger" \
-    --format='value(transport.pubsub.subscription.basename())' \
-    || script::fail "expected the trigger $trigger, found none: $remedy"
-  subscription=$found
+  function::find_trigger || script::fail "expected ${trigger:+the trigger $trigger of }the function $function, found none: run deploy/$environment.sh"
 }
 
 main "$@"

@@ -6,7 +6,8 @@
 #
 # Usage: deploy/reconcile.sh [--dry-run] [--schedule CRON] dev|staging|prod...
 #
-#   --schedule CRON   when the job calls it, in UTC; "0 3 * * *" by default: at three every night
+#   --schedule CRON   when the job calls it, in UTC. By default as before; a new job "0 3 * * *": at three
+#                     every night
 #   --dry-run         print every command that changes something, ready to paste, and run none
 #   --help            print this
 #
@@ -18,11 +19,17 @@ set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 BUCKET_ROLE=roles/storage.legacyBucketReader # on the bucket: to list it; it reads no object
-INVOKER_ROLE=roles/run.invoker               # on the function, which the job calls as the same account
 DEADLINE=1800s                               # the longest that a job can wait for an answer
 TIME_ZONE=Etc/UTC
+# What the one who runs this for the first time may do on the project.
+PERMISSIONS=(
+  bigquery.jobs.create cloudscheduler.jobs.create iam.serviceAccounts.create iam.serviceAccounts.setIamPolicy
+  resourcemanager.projects.setIamPolicy serviceusage.services.enable storage.buckets.setIamPolicy
+)
 
-schedule="0 3 * * *"
+schedule= # as --schedule says
+cron=     # of the job that was made last
+zone=
 
 main() {
   local name environments=()
@@ -47,6 +54,7 @@ main() {
     function::use "reconcile-$name"
     [[ -n $dry_run ]] || check_setup "run deploy/setup.sh $environment"
   done
+  iam::find_account "$service_account" || iam::need "${PERMISSIONS[@]}"
   project::enable cloudscheduler
   iam::find_deployer
   iam::make_account "$RECONCILE_SERVICE_ACCOUNT" "Model registry, reconciliation"
@@ -68,22 +76,22 @@ check_schedule() {
 }
 
 check_setup() {
-  deployment::check_bucket "$1"
-  deployment::check_account "$(iam::email "$BUILD_SERVICE_ACCOUNT")" "$1"
+  bucket::check "$1"
+  deployment::check_builder "$1"
   bigquery::check "$1"
 }
 
 # One instance and one request at a time: two would correct the same differences.
 deploy() {
   deployment::command reconcile "$DEADLINE" "BUCKET=$bucket"
-  tool::retry "$NO_ACCOUNT" "$RECONCILE_SERVICE_ACCOUNT is not visible yet" \
-    "${deployment[@]}" --trigger-http --max-instances=1 --concurrency=1 --memory=512MB --cpu=1
+  tool::run "${deployment[@]}" --trigger-http --max-instances=1 --concurrency=1 --memory=512MB --cpu=1
 }
 
 # Make or update the job that calls the function. gcloud refuses a URL without its scheme, even one
 # that is still to be looked up, so only the host is looked up.
 make_job() {
-  local url wanted verb=create host='value(serviceConfig.uri.basename())'
+  local url wanted host='value(serviceConfig.uri.basename())' run=(tool::make function::find_job) verb=create
+  local target='httpTarget.oidcToken.serviceAccountEmail,httpTarget.oidcToken.audience,httpTarget.uri'
   if [[ -n $dry_run ]]; then
     url="https://\$(gcloud functions describe $function --gen2 --project=$GCP_PROJECT_ID --region=$REGION --format='$host')"
   else
@@ -91,16 +99,17 @@ make_job() {
       || script::fail "expected the function $function, found none: run deploy/reconcile.sh $environment"
     url=https://$found
   fi
-  wanted=$(printf '%s\t' "$schedule" "$TIME_ZONE" "$service_account" "$url")$url
-  if tool::find gcloud scheduler jobs describe "$function" --location="$REGION" \
-    --project="$GCP_PROJECT_ID" \
-    --format='value(schedule,timeZone,httpTarget.oidcToken.serviceAccountEmail,httpTarget.oidcToken.audience,httpTarget.uri)'; then
-    [[ ${found%/} != "$wanted" ]] || return 0 # Cloud Scheduler adds a slash to the URL of a host
-    verb=update
+  cron=$schedule zone=$TIME_ZONE
+  if function::find_job "value(schedule,timeZone,$target)"; then
+    [[ -n $cron ]] || IFS=$'\t' read -r cron zone _ <<<"$found"
+    run=(tool::run) verb=update
   fi
+  : "${cron:=0 3 * * *}"
+  wanted=$(printf '%s\t' "$cron" "$zone" "$service_account" "$url")$url
+  [[ ${found%/} != "$wanted" ]] || return 0 # Cloud Scheduler adds a slash to the URL of a host
   tool::say "job $function"
-  tool::run gcloud scheduler jobs "$verb" http "$function" --location="$REGION" \
-    --project="$GCP_PROJECT_ID" --schedule="$schedule" --time-zone="$TIME_ZONE" --uri="$url" \
+  "${run[@]}" gcloud scheduler jobs "$verb" http "$function" --location="$REGION" \
+    --project="$GCP_PROJECT_ID" --schedule="$cron" --time-zone="$zone" --uri="$url" \
     --http-method=POST --oidc-service-account-email="$service_account" --oidc-token-audience="$url" \
     --attempt-deadline="$DEADLINE" --max-retry-attempts=3 --format=none
 }
@@ -108,7 +117,7 @@ make_job() {
 say_deployed() {
   cat <<EOF
 
-$function is deployed, and runs at $schedule, $TIME_ZONE. To run it at once, and to see what it did:
+$function is deployed, and runs at $cron, $zone. To run it at once, and to see what it did:
 
 gcloud scheduler jobs run $function --location=$REGION --project=$GCP_PROJECT_ID
 deploy/logs.sh reconcile-$environment

@@ -17,14 +17,13 @@ set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 APIS=(
-  artifactregistry bigquery cloudbuild cloudfunctions eventarc iam logging monitoring pubsub run storage
+  artifactregistry bigquery cloudbuild cloudfunctions cloudresourcemanager eventarc iam logging monitoring
+  pubsub run storage
 )
-# What the account that builds the functions may do on the project. It has its own account because in
-# newer projects the default one, Compute Engine's, has none of these roles.
-BUILD_ROLES=(
-  roles/artifactregistry.writer # to store the image
-  roles/logging.logWriter       # to log the build
-  roles/storage.objectViewer    # to read the uploaded source
+# What the one who runs this may do on the project.
+PERMISSIONS=(
+  bigquery.datasets.create bigquery.jobs.create iam.serviceAccounts.create iam.serviceAccounts.setIamPolicy
+  resourcemanager.projects.setIamPolicy serviceusage.services.enable storage.buckets.create
 )
 
 main() {
@@ -40,47 +39,37 @@ main() {
   ((${#environments[@]})) || environments=(dev staging prod)
 
   tool::require gcloud bq
+  for name in "${environments[@]}"; do
+    function::use "$name"
+    bucket::find || true # the name may be taken
+  done
+  iam::need "${PERMISSIONS[@]}"
   project::enable "${APIS[@]}"
   iam::find_deployer
   project_roles
   bigquery::make
   for name in "${environments[@]}"; do
     function::use "$name"
-    make_bucket
+    bucket::make
     make_account
   done
   [[ -n $dry_run ]] || tool::say "Ready. Deploy with: $(printf 'deploy/%s.sh ' "${environments[@]}")"
 }
 
 project_roles() {
-  local role agent
+  local agent
+  # Builds have an account of their own because in newer projects the default one may do nothing.
   iam::make_account "$BUILD_SERVICE_ACCOUNT" "Builds the model registry's functions"
-  for role in "${BUILD_ROLES[@]}"; do
-    iam::bind_on_project "$role" "serviceAccount:$(iam::email "$BUILD_SERVICE_ACCOUNT")"
-  done
+  iam::bind_on_project "$BUILDER_ROLE" "serviceAccount:$(iam::email "$BUILD_SERVICE_ACCOUNT")"
   # Without this no trigger can be made.
   project::find_storage_agent
   iam::bind_on_project "$STORAGE_AGENT_ROLE" "$agent"
 }
 
-make_bucket() {
-  if ! tool::find gcloud storage buckets describe "gs://$bucket" --format='value(versioning_enabled)'; then
-    tool::say "bucket $bucket"
-    tool::run gcloud storage buckets create "gs://$bucket" --project="$GCP_PROJECT_ID" \
-      --location="$REGION" --uniform-bucket-level-access --public-access-prevention
-  fi
-  if [[ $found != True ]]; then
-    tool::run gcloud storage buckets update "gs://$bucket" --versioning
-  fi
-}
-
 # The function runs as this account, which also delivers its events.
 make_account() {
-  local role
   iam::make_account "$SERVICE_ACCOUNT_PREFIX-$environment" "Model registry, $environment"
-  for role in "${EVENT_ROLES[@]}"; do
-    iam::bind_on_project "$role" "$member"
-  done
+  iam::bind_on_project "$RECEIVER_ROLE" "$member"
   bigquery::grant "$root/deploy/bigquery/9-access-function.sql"
 }
 

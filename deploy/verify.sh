@@ -34,12 +34,13 @@ main() {
     || script::fail "VERIFY_SECONDS: expected a number of seconds, found $VERIFY_SECONDS"
   tool::require gcloud bq
 
-  trap remove EXIT
+  script::at_exit remove
   for name in "${environments[@]}"; do
     function::use "$name"
-    tool::run gcloud storage cp "$root/deploy/config.sh" "gs://$bucket/$artifact" --custom-metadata=uploader=verify \
-      || broken "bucket" "gs://$bucket takes no upload from you"
+    [[ -n $dry_run ]] || bucket::find \
+      || broken "bucket" "gs://$bucket is not there: run deploy/setup.sh $environment"
     uploaded=yes
+    tool::run gcloud storage cp "$root/deploy/config.sh" "gs://$bucket/$artifact" --custom-metadata=uploader=verify
     if [[ -z $dry_run ]] && ! wait_for_row; then
       diagnose
     fi
@@ -80,17 +81,45 @@ broken() {
 
 # diagnose: follow the chain from the function back, and stop at the first broken link.
 diagnose() {
-  local state trigger retry remedy="run deploy/$environment.sh"
-  function::find 'value(state,eventTrigger.trigger,eventTrigger.retryPolicy)' \
+  local state retry agent remedy="run deploy/$environment.sh"
+  function::find 'value(state,eventTrigger.retryPolicy)' \
     || broken "function" "$function is not there: $remedy"
-  read -r state trigger retry <<<"$found"
+  read -r state retry <<<"$found"
   [[ $state == ACTIVE ]] || broken "function" "$function is $state: $remedy"
-  [[ -n $trigger ]] || broken "trigger" "$function has none: $remedy"
+  # The function goes on naming a trigger that somebody has deleted.
+  function::find_trigger || broken "trigger" "$(missing_trigger)"
   [[ $retry == RETRY_POLICY_RETRY ]] || broken "trigger" "it does not retry: $remedy"
   (deployment::check) || broken "permissions" "see above"
+  iam::bound "$INVOKER_ROLE" "$member" "run services" "$function" --project="$GCP_PROJECT_ID" --region="$REGION" \
+    || iam::bound "$INVOKER_ROLE" "$member" projects "$GCP_PROJECT_ID" \
+    || broken "permissions" "$service_account may not call $function: $remedy"
+  agent=serviceAccount:service-$project_number@gcp-sa-eventarc.iam.gserviceaccount.com
+  iam::bound roles/eventarc.serviceAgent "$agent" projects "$GCP_PROJECT_ID" \
+    || broken "permissions" "Eventarc's agent lacks its role: gcloud projects add-iam-policy-binding $GCP_PROJECT_ID --member=$agent --role=roles/eventarc.serviceAgent --condition=None"
+  check_signing
   tool::find function::logs ERROR 1h 5 "$environment"
   [[ -z $found ]] || broken "function" "its last errors: $found"
   broken "trigger" "no event came within $VERIFY_SECONDS s; a new trigger takes up to two minutes to work"
+}
+
+missing_trigger() {
+  if [[ -z $trigger ]]; then
+    echo "$function has none: run deploy/$environment.sh"
+  else
+    echo "$trigger was deleted: run deploy/delete.sh $environment, and then deploy/$environment.sh"
+  fi
+}
+
+# In a project from before 8 April 2021, Pub/Sub's agent has no right to sign for the account that delivers:
+# https://docs.cloud.google.com/eventarc/docs/roles-permissions
+check_signing() {
+  local agent role=roles/iam.serviceAccountTokenCreator
+  tool::find gcloud projects describe "$GCP_PROJECT_ID" --format='value(createTime)'
+  [[ $found < 2021-04-08 ]] || return 0
+  project::find_pubsub_agent
+  iam::bound "$role" "$agent" projects "$GCP_PROJECT_ID" \
+    || iam::bound "$role" "$agent" "iam service-accounts" "$service_account" --project="$GCP_PROJECT_ID" \
+    || broken "permissions" "Pub/Sub's agent may not sign for $service_account: gcloud iam service-accounts add-iam-policy-binding $service_account --member=$agent --role=$role --project=$GCP_PROJECT_ID"
 }
 
 main "$@"

@@ -247,7 +247,7 @@ def google(
     source: Path, basics: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Callable[[Json], Cloud]]:
     """Returns a project in a given state, with scripts to run on it."""
-    tools = cloud_server.tools(tmp_path_factory.mktemp("tools"), "gcloud", "bq", "sleep")
+    tools = cloud_server.tools(tmp_path_factory.mktemp("tools"), "gcloud", "bq", "curl", "sleep")
     served = cloud_server.Server()
     with running(served):
         yield lambda state: Cloud(

@@ -9,7 +9,7 @@ import signal
 
 import pytest
 
-from tests.cloud.project import Json
+from tests.cloud.project import NUMBER, Json
 from tests.conftest import CHANNEL, EACH
 from tests.processes import wait_until
 from tests.servers.emulator import VIEWS
@@ -38,6 +38,11 @@ def test_the_function_may_append_to_one_table_and_little_else(
     cloud.do("setup")
     cloud.do("prod")
 
+    # What was deployed may be called, and nothing else.
+    called = {
+        name: [(f"run services/model-registry-{name}", "roles/run.invoker")] * (name != "staging")
+        for name in ENVIRONMENTS
+    }
     for name in ENVIRONMENTS:
         email = f"model-registry-sa-{name}@{DOMAIN}"
         granted = {
@@ -48,7 +53,7 @@ def test_the_function_may_append_to_one_table_and_little_else(
         }
         assert granted == {
             ("projects/soufianesys", "roles/eventarc.eventReceiver"),
-            ("projects/soufianesys", "roles/run.invoker"),
+            *called[name],
             ("bigquery/ml_registry", "roles/bigquery.metadataViewer"),
             ("bigquery/ml_registry.models", "roles/bigquery.dataEditor"),
         }
@@ -66,7 +71,7 @@ def test_setup_for_one_more_environment_leaves_the_others_alone(ready: Cloud) ->
 
 
 def test_a_bucket_elsewhere_stays_there_and_so_does_its_trigger(cloud: Cloud) -> None:
-    there = {"location": "EU", "versioning_enabled": True}
+    there = {"location": "EU", "projectNumber": NUMBER}
     cloud.state["buckets"] = {"gs://ml-models-dev": there}
 
     cloud.do("setup", "dev")
@@ -127,7 +132,8 @@ EVERYWHERE = [
         ("dev", "buckets gs://ml-models-dev"),
         ("dev", f"accounts:model-registry-sa-dev@{DOMAIN} account model-registry-sa-dev@{DOMAIN}"),
         ("dev", "role:eventarc.eventReceiver roles/eventarc.eventReceiver"),
-        ("dev", "role:run.invoker roles/run.invoker"),
+        ("dev", "role:run.builder roles/run.builder"),
+        ("inventory", "role:run.builder roles/run.builder"),
         ("dev", "role:pubsub.publisher roles/pubsub.publisher"),
         ("dev", "role:bigquery.dataEditor roles/bigquery.dataEditor"),
         ("dev", "role:bigquery.metadataViewer roles/bigquery.metadataViewer"),
@@ -154,12 +160,13 @@ def test_a_role_of_another_account_does_not_count(ready: Cloud) -> None:
 
 
 def test_a_deployment_that_fails_for_another_reason_is_not_repeated(ready: Cloud) -> None:
-    ready.fault("unavailable", "functions deploy")
+    ready.fault("denied", "functions deploy")
 
     ended = ready.run("dev")
 
     assert (ended.status, ended.sleeps, len(ended.changes)) == (1, [], 1)
-    assert "UNAVAILABLE" in ended.err
+    assert "PERMISSION_DENIED" in ended.err
+    assert "ask an owner of soufianesys to run it" in ended.err
 
 
 @pytest.mark.parametrize(
@@ -183,12 +190,11 @@ def test_a_deployment_says_how_to_see_it_work(ready: Cloud, call: str, lines: st
         assert re.search(f"^{line}$", out, re.MULTILINE)
 
 
-@pytest.mark.parametrize("what", ["schedule", "URL", "account"])
+@pytest.mark.parametrize("what", ["URL", "account"])
 def test_a_job_that_is_different_is_updated(deployed: Cloud, what: str) -> None:
     before = copy.deepcopy(deployed.state)
     job = deployed.state["jobs"]["model-registry-reconcile-dev"]
     {
-        "schedule": lambda: job.update(schedule="0 4 * * *"),
         "URL": lambda: job["httpTarget"].update(uri="https://older.a.run.app/"),
         "account": lambda: job["httpTarget"]["oidcToken"].update(serviceAccountEmail="another"),
     }[what]()
@@ -197,6 +203,27 @@ def test_a_job_that_is_different_is_updated(deployed: Cloud, what: str) -> None:
 
     assert change.startswith("gcloud scheduler jobs update http model-registry-reconcile-dev ")
     assert deployed.state == before
+
+
+def test_a_job_keeps_its_schedule_unless_another_is_given(deployed: Cloud) -> None:
+    job = deployed.state["jobs"]["model-registry-reconcile-dev"]
+    job |= {"schedule": "0 4 * * 1", "timeZone": "Europe/Berlin"}
+    kept = copy.deepcopy(deployed.state)
+
+    same = deployed.do("reconcile", "dev")
+    assert deployed.state == kept
+    assert "runs at 0 4 * * 1, Europe/Berlin." in same.out
+    deployed.do("reconcile", "dev", "--schedule", "0 5 * * *")
+
+    job = deployed.state["jobs"]["model-registry-reconcile-dev"]
+    assert (job["schedule"], job["timeZone"]) == ("0 5 * * *", "Etc/UTC")
+
+
+def test_only_a_new_function_is_closed_to_anonymous_calls(deployed: Cloud) -> None:
+    """Who may only deploy may not set a policy; and that of a function stays."""
+    for call in EACH[1:4]:
+        deploy = deployed.do(*call.split()).of("gcloud functions deploy")
+        assert "--no-allow-unauthenticated" not in deploy.flags
 
 
 # --- monitoring.sh --------------------------------------------------------------------------------
@@ -259,13 +286,23 @@ def test_verify_waits_for_the_row_and_removes_what_it_uploaded(deployed: Cloud) 
     assert deployed.state["objects"] == []
 
 
+def test_monitoring_looks_at_all_functions_before_it_makes_anything(deployed: Cloud) -> None:
+    deployed.project.state["metrics"] = {}
+    fails(deployed, "monitoring dev prod", "model-registry-prod, found none: run deploy/prod.sh")
+
+
 BROKEN = {
-    "buckets": "the bucket is the broken link: gs://ml-models-dev takes no upload",
+    "buckets": "the bucket is the broken link: .* is not there: run deploy/setup.sh dev",
     "functions:model-registry-dev": "the function is the broken link: .* run deploy/dev.sh",
     "state": "the function is the broken link: .* is FAILED: run deploy/dev.sh",
     "trigger": "the trigger is the broken link: .* has none: run deploy/dev.sh",
+    "triggers": "the trigger is the broken link: .* was deleted: run deploy/delete.sh dev, and",
+    "disabled": "sa-dev@.* disabled: gcloud iam service-accounts enable model-registry-sa-dev@",
+    "role:eventarc.serviceAgent": "Eventarc's agent lacks its role: gcloud projects add-iam-",
+    "old": "Pub/Sub's agent may not sign .*: gcloud iam service-accounts add-iam-policy-binding",
     "retry": "the trigger is the broken link: it does not retry: run deploy/dev.sh",
-    "role:run.invoker": "roles/run.invoker .*the permissions is the broken link",
+    "role:run.invoker": "sa-dev@.* may not call model-registry-dev: run deploy/dev.sh",
+    "role:run.builder": "roles/run.builder for .*build@.*the permissions is the broken link",
     "role:bigquery.dataEditor": "dataEditor.*the permissions is the broken link",
     "errors": "the function is the broken link: its last errors: .*BigQuery said no",
     "nothing": "the trigger is the broken link: no event came",
@@ -284,6 +321,11 @@ def test_verify_says_which_link_is_broken_and_leaves_nothing(deployed: Cloud, br
             function["state"] = "FAILED"
         case "trigger":
             function["eventTrigger"] = {}
+        case "disabled":
+            account = f"model-registry-sa-dev@{DOMAIN}"
+            deployed.state["accounts"][account]["disabled"] = True
+        case "old":
+            deployed.state["created"] = "2021-04-07T12:00:00Z"
         case "retry":
             function["eventTrigger"]["retryPolicy"] = "RETRY_POLICY_DO_NOT_RETRY"
         case "errors":
@@ -357,6 +399,14 @@ def test_delete_removes_the_function_and_what_comes_with_it_and_nothing_else(
 
     assert ready.state == reached["dev"][0]
     fails(ready, "delete dev --yes", "expected the function model-registry-dev")
+
+
+def test_a_job_whose_function_is_gone_can_be_deleted(deployed: Cloud) -> None:
+    del deployed.state["functions"]["model-registry-reconcile-dev"]
+
+    [change] = deployed.do("delete", "reconcile-dev", "--yes").changes
+
+    assert change.startswith("gcloud scheduler jobs delete model-registry-reconcile-dev ")
 
 
 def test_logs_are_readable_and_the_newest_comes_last(deployed: Cloud) -> None:

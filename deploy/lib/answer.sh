@@ -2,10 +2,12 @@
 # what to do.
 # shellcheck shell=bash
 
-# answer::reason OUTPUT: print the error in a tool's output, on one line.
+# answer::reason OUTPUT: print the error in a tool's output, on one line and without the tool's own words
+# before it.
 answer::reason() {
   awk '/^(ERROR: |BigQuery error in |Error in query string)/ { found = 1 } { all = all $0 " " } found { error = error $0 " " }
-    END { print error ? error : all }' <<<"$1" | tr -s '[:space:]' ' ' | sed 's/^ //; s/ $//' | cut -c 1-600
+    END { print error ? error : all }' <<<"$1" | tr -s '[:space:]' ' ' | cut -c 1-600 \
+    | sed -E "s/^ //; s/ $//; s/^ERROR: (\(gcloud[^)]*\) )?//; s/^(BigQuery error in [a-z -]+ operation|Error in query string): //; s/^Error processing job '[^']*': //; s/([a-z0-9]-) ([a-z0-9])/\1\2/g" # bq breaks lines, also after a dash
 }
 
 # answer::status REASON: print NOT_FOUND, DENIED, DISABLED (an API), EXISTS or BUSY; nothing for another
@@ -13,8 +15,6 @@ answer::reason() {
 answer::status() {
   local text=$1 denied='^\[[^]]*\] does not have permission to access '
   local absent='^(gs://[^ ]+ not found: 404|[A-Za-z][A-Za-z ]* \[[^]]*\] not found)'
-  local prefix='^(ERROR: \(gcloud[^)]*\) |(BigQuery error in [a-z -]+ operation|Error in query string): (Error processing job .[^ ]*.: )?)'
-  [[ ! $text =~ $prefix ]] || text=${text#"${BASH_REMATCH[0]}"}
   case $text in
     NOT_FOUND* | 'Not Found: '* | 'Not found: '* | 'HTTPError 404'* | 'ResponseError: status=[404]'* | \
       'OperationError: code=5,'* | 'Cannot find '* | 'The following URLs matched no objects'*)

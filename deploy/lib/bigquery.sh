@@ -24,20 +24,16 @@ bigquery::query() {
 # bigquery::make: make the dataset, and make or update the tables and the views. All of it can be
 # repeated: the SQL leaves what is there, and replaces a view by itself.
 bigquery::make() {
-  local answer command
+  local command
   if ! bigquery::find_dataset; then
     tool::say "dataset $dataset"
-    tool::run "${bq[@]}" --format=none query --use_legacy_sql=false \
+    tool::make bigquery::find_dataset "${bq[@]}" --format=none query --use_legacy_sql=false \
       "$(bigquery::sql "$root/deploy/bigquery/1-dataset.sql")"
   fi
   command=("${bq[@]}" --format=none query --use_legacy_sql=false
     "$(bigquery::sql "$root"/deploy/bigquery/[2-8]-*.sql)")
-  if [[ -n $dry_run ]]; then
-    tool::say "tables and views"
-    tool::run "${command[@]}"
-  else
-    answer=$("${command[@]}" 2>&1 </dev/null) || script::fail "bq query: $(tool::reason "$answer")"
-  fi
+  [[ -z $dry_run ]] || tool::say "tables and views"
+  tool::run "${command[@]}"
 }
 
 # bigquery::find_dataset: set `location` to where the dataset is, or return 1 if there is none. bq
@@ -77,8 +73,7 @@ bigquery::grant() {
   bigquery::missing_grants "$1"
   [[ -n $missing ]] || return 0
   tool::say "access of $member to $dataset"
-  tool::retry "$NOT_VISIBLE" "$member is not visible yet" \
-    "${bq[@]}" --format=none query --use_legacy_sql=false "$missing"
+  tool::run "${bq[@]}" --format=none query --use_legacy_sql=false "$missing"
 }
 
 # bigquery::check REMEDY: fail unless the tables and the views are there.

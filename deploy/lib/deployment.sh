@@ -1,16 +1,15 @@
 # Deploying a function: what has to be there before, and the command.
 # shellcheck shell=bash
 
-# What an environment's account may do on the project. It needs nothing on the bucket: the function
-# never reads an object.
-EVENT_ROLES=(
-  roles/eventarc.eventReceiver # to get the bucket's events from Eventarc
-  roles/run.invoker            # to deliver them to the function, which takes no anonymous call
-)
+# What an environment's account may do. It needs nothing on the bucket: the function never reads an object.
+RECEIVER_ROLE=roles/eventarc.eventReceiver # on the project: to get the bucket's events from Eventarc
+INVOKER_ROLE=roles/run.invoker             # on the function: to deliver them; it takes no anonymous call
+BUILDER_ROLE=roles/run.builder             # the build account's, on the project: source, image and log
 
 # deployment::command ENTRY_POINT [TIMEOUT [NAME=VALUE]]: set `deployment` to the deploy command for
 # `function`, with the options that all functions have, and one more environment variable. A redeploy
-# sends all options: what is left out is reset.
+# sends all options: what is left out is reset. Only a new function is closed to anonymous calls: that
+# sets a policy, which those who may only deploy may not.
 #
 # Two variables shorten a start. REQUESTS_CA_BUNDLE: OpenSSL reads one certificate from a folder, but
 # all of them from Python's own file, which is a tenth of a start's work; the base image has the folder
@@ -33,9 +32,12 @@ deployment::command() {
     --set-env-vars="$variables"
     --set-build-env-vars=SOURCE_DATE_EPOCH=315532800
     --timeout="${2:-60s}"
-    --no-allow-unauthenticated
     --quiet
   )
+  if ! function::find 'value(name)'; then
+    iam::need cloudfunctions.functions.create run.services.setIamPolicy
+    deployment+=(--no-allow-unauthenticated)
+  fi
 }
 
 # deployment::main ENV [ARGUMENT…]: all that dev.sh, staging.sh and prod.sh do.
@@ -54,10 +56,7 @@ deployment::main() {
   # deliveries count as internal: https://docs.cloud.google.com/run/docs/securing/ingress and
   # https://docs.cloud.google.com/functions/docs/networking/network-settings
   deployment::command register_model
-  tool::retry \
-    "eventarc service (agent|account)|unable to publish to cloud pub/sub|$NO_ACCOUNT" \
-    "Eventarc is not ready in this project yet" \
-    "${deployment[@]}" \
+  tool::run "${deployment[@]}" \
     --trigger-event-filters=type=google.cloud.storage.object.v1.finalized \
     --trigger-event-filters=bucket="$bucket" \
     --trigger-location="$bucket_location" \
@@ -66,37 +65,43 @@ deployment::main() {
     --max-instances=5 \
     --memory=256MB \
     --ingress-settings=internal-only
+  function::bind "$INVOKER_ROLE" "$member"
   [[ -n $dry_run ]] || deployment::say
 }
 
 # deployment::check: fail unless everything is there that setup.sh makes for `environment`. Sets
 # `bucket_location`.
 deployment::check() {
-  local remedy="run deploy/setup.sh $environment" role agent
-  deployment::check_bucket "$remedy"
+  local remedy="run deploy/setup.sh $environment" agent
+  bucket::check "$remedy"
   deployment::check_account "$service_account" "$remedy"
-  deployment::check_account "$(iam::email "$BUILD_SERVICE_ACCOUNT")" "$remedy"
+  deployment::check_builder "$remedy"
   bigquery::check "$remedy"
   bigquery::check_access "$root/deploy/bigquery/9-access-function.sql" "$remedy"
-  for role in "${EVENT_ROLES[@]}"; do
-    iam::bound "$role" "$member" projects "$GCP_PROJECT_ID" \
-      || script::fail "expected $role for $member, found no such binding: $remedy"
-  done
+  deployment::check_role "$RECEIVER_ROLE" "$member" "$remedy"
   project::find_storage_agent
-  iam::bound "$STORAGE_AGENT_ROLE" "$agent" projects "$GCP_PROJECT_ID" \
-    || script::fail "expected $STORAGE_AGENT_ROLE for the Cloud Storage service agent, found no such binding: $remedy"
+  deployment::check_role "$STORAGE_AGENT_ROLE" "$agent" "$remedy"
 }
 
-# deployment::check_bucket REMEDY: fail unless `bucket` is there; set `bucket_location`, in lower case.
-deployment::check_bucket() {
-  tool::find gcloud storage buckets describe "gs://$bucket" --format='value(location)' \
-    || script::fail "expected the bucket gs://$bucket, found none: $1"
-  bucket_location=$(tr '[:upper:]' '[:lower:]' <<<"$found")
+# deployment::check_role ROLE MEMBER REMEDY: fail unless a member has a role on the project.
+deployment::check_role() {
+  iam::bound "$1" "$2" projects "$GCP_PROJECT_ID" \
+    || script::fail "expected $1 for $2, found no such binding: $3"
 }
 
-# deployment::check_account EMAIL REMEDY: fail unless a service account is there.
+# deployment::check_account EMAIL REMEDY: fail unless a service account is there and works.
 deployment::check_account() {
   iam::find_account "$1" || script::fail "expected the service account $1, found none: $2"
+  [[ $found != True ]] \
+    || script::fail "expected the service account $1 to be enabled, found it disabled: gcloud iam service-accounts enable $1 --project=$GCP_PROJECT_ID"
+}
+
+# deployment::check_builder REMEDY: fail unless the account that builds functions is there, with its role.
+deployment::check_builder() {
+  local email
+  email=$(iam::email "$BUILD_SERVICE_ACCOUNT")
+  deployment::check_account "$email" "$1"
+  deployment::check_role "$BUILDER_ROLE" "serviceAccount:$email" "$1"
 }
 
 # deployment::say: print how to see it work.

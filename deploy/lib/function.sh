@@ -29,6 +29,25 @@ function::find() {
     --region="$REGION" --format="$1"
 }
 
+# function::find_trigger: set `trigger` to the Eventarc trigger of `function`, and `subscription` to the one
+# through which it delivers; return 1 if the function, or its trigger, is not there.
+function::find_trigger() {
+  trigger=
+  function::find 'value(eventTrigger.trigger)' || return 1
+  trigger=$found
+  [[ -n $trigger ]] \
+    && tool::find gcloud eventarc triggers describe "$trigger" --project="$GCP_PROJECT_ID" \
+      --format='value(transport.pubsub.subscription.basename())' || return 1
+  # shellcheck disable=SC2034 # for monitoring.sh
+  subscription=$found
+}
+
+# function::find_job [FORMAT]: set `found` to the Cloud Scheduler job that calls `function`, or return 1.
+function::find_job() {
+  tool::find gcloud scheduler jobs describe "$function" --location="$REGION" \
+    --project="$GCP_PROJECT_ID" --format="${1:-value(name)}"
+}
+
 # function::bind ROLE MEMBER: give a role on the Cloud Run service of `function` alone.
 function::bind() {
   iam::bind "$1" "$2" "run services" "$function" --project="$GCP_PROJECT_ID" --region="$REGION"

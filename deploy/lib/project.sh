@@ -1,6 +1,8 @@
 # The project: its APIs, and the agents with which Google's services act in it.
 # shellcheck shell=bash
 
+project_number= # set by tool::require
+
 STORAGE_AGENT_ROLE=roles/pubsub.publisher # on the project: Cloud Storage's agent publishes the events
 
 # project::enable NAME…: enable APIs, given without .googleapis.com.
@@ -15,6 +17,12 @@ project::enable() {
   tool::run gcloud services enable "${absent[@]}" --project="$GCP_PROJECT_ID"
 }
 
+# project::has_api NAME.googleapis.com: whether an API is enabled.
+project::has_api() {
+  gcloud services list --enabled --project="$GCP_PROJECT_ID" --format='value(config.name)' 2>/dev/null </dev/null \
+    | grep -x "$1" >/dev/null
+}
+
 # project::find_storage_agent: set `agent` to Cloud Storage's service agent, as a member of a policy.
 project::find_storage_agent() {
   agent="serviceAccount:\$(gcloud storage service-agent --project=$GCP_PROJECT_ID)"
@@ -26,7 +34,7 @@ project::find_storage_agent() {
 
 # project::find_pubsub_agent: set `agent` to Pub/Sub's service agent, as a member of a policy.
 project::find_pubsub_agent() {
-  found="\$(gcloud projects describe $GCP_PROJECT_ID --format='value(projectNumber)')"
-  [[ -n $dry_run ]] || tool::find gcloud projects describe "$GCP_PROJECT_ID" --format='value(projectNumber)'
-  agent=serviceAccount:service-$found@gcp-sa-pubsub.iam.gserviceaccount.com
+  local number=$project_number
+  [[ -z $dry_run ]] || number="\$(gcloud projects describe $GCP_PROJECT_ID --format='value(projectNumber)')"
+  agent=serviceAccount:service-$number@gcp-sa-pubsub.iam.gserviceaccount.com
 }

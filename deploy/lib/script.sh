@@ -1,5 +1,8 @@
-# What every script says of itself: its help, and how it ends when something is wrong.
+# What every script says of itself: its help, how it ends when something is wrong, what it cleans up.
 # shellcheck shell=bash
+
+temporary= # a folder that goes when the script ends, also when it is killed
+at_exit=() # the functions that clean up, the last one first
 
 # script::usage: print the header comment of the running script.
 script::usage() {
@@ -17,4 +20,27 @@ script::bad_usage() {
   printf '%s: %s\n\n' "${0##*/}" "$1" >&2
   script::usage >&2
   exit 2
+}
+
+# script::at_exit FUNCTION: call a function when the script ends, whatever ends it.
+script::at_exit() {
+  at_exit=("$1" ${at_exit[@]+"${at_exit[@]}"})
+  trap script::clean_up EXIT
+}
+
+script::clean_up() {
+  local function
+  for function in "${at_exit[@]}"; do
+    "$function"
+  done
+}
+
+# script::make_temporary: make the folder `temporary`.
+script::make_temporary() {
+  temporary=$(mktemp -d)
+  script::at_exit script::remove_temporary
+}
+
+script::remove_temporary() {
+  rm -rf "$temporary"
 }

@@ -4,7 +4,7 @@
 
 # settings::check: fail unless all settings have the form that Google asks for.
 settings::check() {
-  settings::expect GCP_PROJECT_ID '([a-z0-9.-]+:)?[a-z][a-z0-9-]{4,28}[a-z0-9]' "the project's id"
+  settings::expect GCP_PROJECT_ID '([a-z0-9.-]+:)?[a-z][a-z0-9-]*' "the project's id"
   settings::expect REGION '[a-z]+-[a-z]+[0-9]+' "a region such as us-central1"
   settings::expect REGISTRY_TABLE '[A-Za-z0-9_]+\.[A-Za-z0-9_-]+' "<dataset>.<table>"
   # With -staging: a bucket has up to 63 characters, an account 6 to 30.

@@ -3,28 +3,33 @@
 
 dry_run= # set by a script's --dry-run
 found=   # set by tool::find
+failure= # set by tool::attempt
 
-# Errors worth waiting out: an account that is not visible yet, a concurrent change of a policy.
-NOT_VISIBLE='account .*(does not exist|not.?found)|unknown service account|invalid.*(account|member|user)|concurrent|conflict'
-NO_ACCOUNT='service account .*(not found|does not exist)' # how a deployment says it
+# How long to wait before each further try, ten minutes in all.
+WAITS=(5 10 20 40 60 60 90 90 120 120)
 
-# tool::require TOOL…: before anything is changed, fail unless the tools and the project are there.
+# tool::require TOOL…: before anything is changed, fail unless the settings are well-formed and the tools
+# and the project are there. Sets `project_number`.
 tool::require() {
   local tool answer
   export CLOUDSDK_CORE_DISABLE_PROMPTS=1 # nobody may be there to answer
-  [[ $REGISTRY_TABLE =~ ^[A-Za-z0-9_]+\.[A-Za-z0-9_-]+$ ]] \
-    || script::fail "REGISTRY_TABLE: expected <dataset>.<table>, found $REGISTRY_TABLE"
+  settings::check
   [[ -z $dry_run ]] || return 0
+  script::make_temporary
   for tool in "$@"; do
     command -v "$tool" >/dev/null \
       || script::fail "expected $tool on the PATH, found none: install the Google Cloud CLI"
   done
-  if ! answer=$(gcloud projects describe "$GCP_PROJECT_ID" --format='value(projectNumber)' 2>&1 </dev/null); then
+  # shellcheck disable=SC2034 # for those who look at what belongs to the project
+  if ! project_number=$(gcloud projects describe "$GCP_PROJECT_ID" --format='value(projectNumber)' 2>"$temporary/errors" </dev/null); then
+    answer=$(answer::reason "$(cat "$temporary/errors")")
     case $answer in
       *"not currently have an active account"* | *"auth login"*)
         script::fail "expected an active account, found none: run gcloud auth login" ;;
     esac
-    script::fail "expected access to the project $GCP_PROJECT_ID (GCP_PROJECT_ID), found: $(tool::reason "$answer")"
+    [[ $(answer::status "$answer") != DISABLED ]] \
+      || answer+=": a service account uses the API of its own project: gcloud services enable cloudresourcemanager.googleapis.com --project=<that project>"
+    script::fail "expected access to the project $GCP_PROJECT_ID (GCP_PROJECT_ID), found: $answer"
   fi
 }
 
@@ -33,22 +38,53 @@ tool::say() {
   echo "# $*"
 }
 
-# tool::reason OUTPUT: print the error in a tool's output, on one line.
-tool::reason() {
-  tr -s '[:space:]' ' ' <<<"$1" | sed -E 's/^.*(ERROR: |[Ee]rror in )/\1/; s/ $//' | cut -c 1-500
+# tool::run COMMAND…: run a command that changes something, or end; with --dry-run print it, ready to
+# paste.
+tool::run() {
+  tool::make false "$@"
 }
 
-# tool::run COMMAND…: run a command that changes something; with --dry-run print it, ready to paste.
-tool::run() {
+# tool::make FIND COMMAND…: run a command that makes what the function FIND looks for, or end. When it
+# fails, look: an answer may have been lost, or somebody else may have made it. Or wait, while that helps.
+tool::make() {
+  local find=$1 word line='' try=0
+  shift
   if [[ -z $dry_run ]]; then
-    "$@" </dev/null >&2 # bq prints its errors on standard output
+    until tool::attempt "$@" || "$find"; do
+      tool::wait "$((try++))" "$failure" "$@" \
+        || script::fail "$(tool::name "$@"): $failure$(answer::remedy "$failure")"
+    done
     return
   fi
-  local word line=
   for word in "$@"; do
     line+="$(tool::quote "$word") "
   done
   echo "${line% }"
+}
+
+# tool::attempt COMMAND…: run a command once. On failure set `failure` to the reason, and return 1.
+tool::attempt() {
+  # bq prints its errors on standard output.
+  "$@" </dev/null 2>&1 | tee "$temporary/output" >&2 && return 0 # not the status with which the script ends
+  failure=$(answer::reason "$(cat "$temporary/output")")
+  return 1
+}
+
+# tool::wait TRY REASON COMMAND…: wait until it is worth trying again; return 1 if it is not.
+tool::wait() {
+  local delay wait=${WAITS[$1]-}
+  [[ -n $wait ]] && delay=$(answer::delay "${@:2}") || return 1
+  echo "$delay: trying again in $wait s" >&2
+  sleep "$wait"
+}
+
+# tool::name WORD…: print a command without its options, as it is called in a message.
+tool::name() {
+  local word name=()
+  for word in "$@"; do
+    [[ $word == --* || $word == *' '* || ${#name[@]} -ge 5 ]] || name+=("$word")
+  done
+  echo "${name[*]}"
 }
 
 # tool::quote WORD: print a word as a shell reads it back. What is still to be looked up, $(…) or
@@ -68,45 +104,24 @@ tool::quote() {
 }
 
 # tool::find COMMAND…: run a command that only looks, and set `found` to what it prints. Returns 1 if
-# there is no such resource; any other error ends the script. With --dry-run nothing is asked, and
-# nothing is found.
+# there is no such resource; any other error ends the script, unless waiting helps. With --dry-run
+# nothing is asked, and nothing is found.
 tool::find() {
-  local errors status=0
-  found=
-  [[ -z $dry_run ]] || return 1
-  errors=$(mktemp)
-  found=$("$@" 2>"$errors" </dev/null) || status=$?
-  # bq prints its errors on standard output.
-  ((status == 0)) || found+=$(cat "$errors")
-  rm -f "$errors"
-  ((status != 0)) || return 0
-  found=$(tool::reason "$found")
-  if grep -qiE 'denied|permission' <<<"$found" \
-    || ! grep -qiE 'not.?found|HTTPError 404|does not exist|matched no objects' <<<"$found"; then
-    script::fail "${*:1:4}: $found"
-  fi
+  local status
+  tool::look "$@" && return 0
+  status=$(answer::status "$found")
+  [[ -n $dry_run || $status == NOT_FOUND ]] || script::fail "$(tool::name "$@"): $found$(answer::remedy "$found")"
   return 1
 }
 
-# tool::retry PATTERN REASON COMMAND…: run a command that changes something. When it fails with an
-# error that matches the pattern, print the reason, wait, and try again, for about three minutes.
-tool::retry() {
-  local pattern=$1 reason=$2 log status wait
-  shift 2
-  if [[ -n $dry_run ]]; then
-    tool::run "$@"
-    return
-  fi
-  log=$(mktemp)
-  for wait in 5 10 20 40 60 60 0; do
-    status=0
-    "$@" </dev/null 2>&1 | tee "$log" >&2 || status=$?
-    if ((status == 0 || wait == 0)) || ! tr -s '[:space:]' ' ' <"$log" | grep -iE "$pattern" >/dev/null; then
-      break
-    fi
-    echo "$reason: trying again in $wait s" >&2
-    sleep "$wait"
+# tool::look COMMAND…: the same, but return 1 with any error, and set `found` to its reason.
+tool::look() {
+  local try=0
+  found=
+  [[ -z $dry_run ]] || return 1
+  until found=$("$@" 2>"$temporary/errors" </dev/null); do
+    found=$(answer::reason "$found"$'\n'"$(cat "$temporary/errors")") # bq prints its errors on standard output
+    [[ $(answer::status "$found") != NOT_FOUND ]] || return 1
+    tool::wait "$((try++))" "$found" "$@" || return 1
   done
-  rm -f "$log"
-  return "$status"
 }

@@ -1,10 +1,11 @@
 """Who is logged in, the project's APIs, and service accounts."""
 
+import json
 import re
 
 from tests.cloud.call import WHO, Call, command, show
 from tests.cloud.kinds import Kind
-from tests.cloud.project import NUMBER, Failed, Json
+from tests.cloud.project import EVENTARC_AGENT, NUMBER, Failed, Json
 
 
 @command("auth list", "--filter= --format=")
@@ -24,7 +25,22 @@ def _(call: Call) -> None:
 
 @command("config get")
 def _(call: Call) -> None:
-    call.print(call.state[call.arguments[0]])
+    """An unset property is an empty line, which `$(…)` drops."""
+    call.print(call.state.get(call.arguments[0], ""))
+
+
+@command("auth print-access-token")
+def _(call: Call) -> None:
+    call.print("token")
+
+
+@command("", "--silent --fail --config --max-time --header --data", tool="curl")
+def _(call: Call) -> None:
+    """What the one who asks may do; `denied` in the state are the permissions that are missing."""
+    *_, asked, url = call.arguments
+    assert url.endswith(f"/v1/projects/{call.state['project']}:testIamPermissions")
+    wanted = json.loads(asked)["permissions"]
+    call.out = json.dumps({"permissions": sorted({*wanted} - {*call.state.get("lacking", [])})})
 
 
 @command("services list", "--enabled --project= --format=")
@@ -35,6 +51,10 @@ def _(call: Call) -> None:
 @command("services enable", "--project=")
 def _(call: Call) -> None:
     call.state["apis"] = sorted({*call.state["apis"], *call.arguments})
+    if "eventarc.googleapis.com" in call.arguments:
+        call.bind(
+            f"projects/{call.state['project']}", EVENTARC_AGENT, "roles/eventarc.serviceAgent"
+        )
     call.say(f'Operation "operations/acf.p2-{NUMBER}-1" finished successfully.')
 
 

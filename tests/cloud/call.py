@@ -30,6 +30,7 @@ class Call:
     out: str = ""
     err: str = ""
     struck: bool = False  # by a fault, when it would have changed something
+    lost: bool = False  # its answer, by a fault
 
     def flag(self, name: str, default: str = "") -> str:
         """Return an option's value; if it is given several times, the last."""
@@ -102,6 +103,8 @@ def parse(call: Call) -> tuple[Run, str]:
         if (call.tool, call.path) in COMMANDS:
             break
     else:
+        call.path, length = "", 0
+    if (call.tool, call.path) not in COMMANDS:
         raise Unknown("the command")
     run, api, options = COMMANDS[call.tool, call.path]
     left = names[:length]

@@ -2,6 +2,7 @@
 
 import copy
 import dataclasses
+import re
 
 from tests.cloud.call import WHO, Call, Run
 from tests.cloud.monitoring import NO_METRIC
@@ -12,10 +13,40 @@ WORDS = {
     "denied by bq": "Access Denied: Table p:d.t: User does not have permission to query table"
     " p:d.t, or perhaps it does not exist.",
     "unavailable": "UNAVAILABLE: The service is currently unavailable.",
-    "not visible": "INVALID_ARGUMENT: Service account a@b.iam.gserviceaccount.com does not exist.",
-    "not visible to iam": f"NOT_FOUND: Unknown service account. {WHO}",
+    "unavailable by bq": "Could not connect with BigQuery server.",
+    "unavailable to storage": "HTTPError 503: We encountered an internal error. Please try again.",
+    "internal": "INTERNAL: Internal error encountered.",
+    "internal by bq": "An internal error occurred and the request could not be completed.",
+    "internal to functions": "OperationError: code=13, message=Internal error.",
+    "quota": "RESOURCE_EXHAUSTED: Quota exceeded for quota metric 'Write requests' and limit 'Write"
+    " requests per minute'.",
+    "quota by bq": "Exceeded rate limits: too many api requests per user per method.",
+    "quota to storage": "HTTPError 429: The rate of change requests to the bucket is too high.",
+    "quota to functions": "ResponseError: status=[429], code=[Too Many Requests], message=[Quota"
+    " exceeded]",
     "concurrent": "ABORTED: There were concurrent policy changes. Please retry the whole"
     " read-modify-write with exponential backoff.",
+    "concurrent by bq": "Quota exceeded: Your table exceeded quota for table update operations.",
+    "concurrent to storage": "HTTPError 412: At least one of the pre-conditions did not hold.",
+    "concurrent to functions": "ResponseError: status=[409], code=[Conflict], message=[unable to"
+    " queue the operation]",
+    "new API": "PERMISSION_DENIED: Eventarc API has not been used in project 123 before or it is"
+    " disabled. Enable it by visiting https://console.developers.google.com/apis/api/"
+    "eventarc.googleapis.com/overview?project=123 then retry. If you enabled this API recently,"
+    " wait a few minutes for the action to propagate to our systems and retry.",
+    "new API by bq": "Access Denied: BigQuery BigQuery: BigQuery API has not been used in project"
+    " 123 before or it is disabled. Enable it by visiting https://console.developers.google.com/"
+    "apis/api/bigquery.googleapis.com/overview?project=123 then retry.",
+    "not visible": "INVALID_ARGUMENT: Service account {account} does not exist.",
+    "not visible to functions": "ResponseError: status=[400], code=[Bad Request], message=[invalid"
+    ' service account "{account}" provided]',
+    "not visible to iam": f"NOT_FOUND: Unknown service account. {WHO}",
+    "may not act": "ResponseError: status=[403], code=[Forbidden], message=[Permission"
+    " 'iam.serviceaccounts.actAs' denied on service account {account} (or it may not exist).]",
+    "not in force": "OperationError: code=7, message=Creating trigger failed: Permission"
+    ' "eventarc.events.receiveEvent" denied on "{account}"',
+    "no role to build": "OperationError: code=7, message=Build failed: missing permission on the"
+    " build service account. If this is a new role, wait.",
     "eventarc": "OperationError: code=7, message=Validation failed for trigger t: Invalid resource"
     ' state for "": Permission denied while using the Eventarc Service Agent. If you recently'
     " started to use Eventarc, it may take a few minutes before all necessary permissions are"
@@ -32,6 +63,11 @@ def strike(call: Call, command: Run) -> None:
     for fault in call.project.faults:
         if fault.command not in line or (fault.changes and not would_change(call, command)):
             continue
+        if fault.each:
+            fault.seen[line] += 1
+            if fault.seen[line] > fault.each:
+                continue
+            fault.times += 1
         if fault.after:
             fault.after -= 1
             continue
@@ -41,7 +77,17 @@ def strike(call: Call, command: Run) -> None:
         call.struck = would_change(call, command)
         by_tool = f"{fault.words} by {call.tool}"
         to_group = f"{fault.words} to {call.path.partition(' ')[0]}"
-        raise Failed(WORDS.get(by_tool) or WORDS.get(to_group) or WORDS[fault.words])
+        if fault.lost:
+            command(call)
+            call.lost = True
+        words = WORDS.get(by_tool) or WORDS.get(to_group) or WORDS[fault.words]
+        raise Failed(words.replace("{account}", account_in(line)))
+
+
+def account_in(line: str) -> str:
+    """Return the service account that a command is about."""
+    found = re.findall(r"[a-z0-9-]+@[a-z0-9.-]+\.gserviceaccount\.com", line)
+    return found[-1] if found else "nobody"
 
 
 def would_change(call: Call, command: Run) -> bool:

@@ -24,6 +24,9 @@ Kind(
 Kind(group="eventarc triggers", state="triggers", api="eventarc").register()
 
 
+PASSING = {"--source", "--no-allow-unauthenticated"}  # what a function does not keep
+
+
 @command(
     "functions deploy",
     "--gen2 --project= --region= --runtime= --source= --entry-point= --trigger-event-filters="
@@ -50,7 +53,7 @@ def _(call: Call) -> None:
     call.state["functions"][name] = {
         "name": f"{place}/functions/{name}",
         "state": "ACTIVE",
-        "options": {key: values for key, values in call.flags.items() if key != "--source"},
+        "options": {key: call.flags[key] for key in call.flags if key not in PASSING},
         "serviceConfig": {"uri": f"https://{name}-fmwgdkwtaq-uc.a.run.app"},
         "eventTrigger": {} if "--trigger-http" in call.flags else make_trigger(call),
     }

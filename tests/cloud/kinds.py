@@ -20,13 +20,16 @@ class Kind:
     condition: bool = False  # its bindings can have one; gcloud asks unless None is given
     make: Callable[[Call], Json] | None = None  # what create makes
     create: str = "create"
+    details: str = ""  # more options of describe
     options: str = ""  # of create
 
     def find(self, call: Call) -> Json:
         return call.find(self.state, self.missing)
 
     def register(self) -> "Kind":
-        command(f"{self.group} describe", f"{self.place} --format=", api=self.api)(self._describe)
+        command(f"{self.group} describe", f"{self.place} {self.details} --format=", api=self.api)(
+            self._describe
+        )
         if self.policy:
             options = f"{self.place} --flatten= --format="
             command(f"{self.group} get-iam-policy", options, api=self.api)(self._get_policy)
@@ -70,7 +73,8 @@ class Projects(Kind):
     """There is always one."""
 
     def find(self, call: Call) -> Json:
-        return {"projectId": call.arguments[0], "projectNumber": NUMBER}
+        created = call.state.get("created", "2026-03-01T12:00:00Z")
+        return {"projectId": call.arguments[0], "projectNumber": NUMBER, "createTime": created}
 
 
 Projects(group="projects", state="", place="", policy=True, condition=True).register()

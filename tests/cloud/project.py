@@ -2,6 +2,7 @@
 
 import shlex
 import threading
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,9 +13,9 @@ ACCOUNT = "me@example.com"
 NUMBER = "123456789012"
 AGENTS = [
     f"service-{NUMBER}@{agent}.iam.gserviceaccount.com"
-    for agent in ("gs-project-accounts", "gcp-sa-pubsub")
+    for agent in ("gs-project-accounts", "gcp-sa-pubsub", "gcp-sa-eventarc")
 ]
-STORAGE_AGENT, PUBSUB_AGENT = (f"serviceAccount:{agent}" for agent in AGENTS)
+STORAGE_AGENT, PUBSUB_AGENT, EVENTARC_AGENT = (f"serviceAccount:{agent}" for agent in AGENTS)
 
 
 class Failed(Exception):
@@ -38,6 +39,9 @@ class Fault:
     times: int = 1
     after: int = 0
     changes: bool = False  # only with commands that would change something
+    each: int = 0  # instead of `times`: how often each command fails
+    lost: bool = False  # the command does its work, and only its answer is lost
+    seen: Counter[str] = field(default_factory=Counter)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

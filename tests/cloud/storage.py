@@ -4,7 +4,7 @@ import re
 
 from tests.cloud.call import Call, command
 from tests.cloud.kinds import Kind
-from tests.cloud.project import AGENTS, Failed, Json
+from tests.cloud.project import AGENTS, NUMBER, Failed, Json
 
 
 def make_bucket(call: Call) -> Json:
@@ -13,6 +13,7 @@ def make_bucket(call: Call) -> Json:
         raise Failed(f"Invalid bucket name in URL: {url}")
     flags = ("--uniform-bucket-level-access", "--public-access-prevention")
     return {
+        "projectNumber": NUMBER,
         "location": call.flag("--location", "US").upper(),
         **{f: f in call.flags for f in flags},
     }
@@ -27,6 +28,7 @@ BUCKETS = Kind(
     policy=True,
     condition=True,
     make=make_bucket,
+    details="--raw",
     options="--location= --uniform-bucket-level-access --public-access-prevention",
 ).register()
 
@@ -38,7 +40,7 @@ def _(call: Call) -> None:
 
 @command("storage buckets update", "--versioning", api="storage")
 def _(call: Call) -> None:
-    BUCKETS.find(call)["versioning_enabled"] = True
+    BUCKETS.find(call)["versioning"] = {"enabled": True}
     call.say(f"Updating {call.arguments[0]}/...")
 
 
