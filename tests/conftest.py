@@ -4,6 +4,7 @@ import contextlib
 import copy
 import io
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -150,15 +151,19 @@ def serving(
     source: Path = ROOT,
     **environ: str,
 ) -> Iterator[Function]:
-    """Serve the function of main.py, in a Python environment, until the end of the block."""
+    """Serve the function of main.py until the end of the block: start it as Google does."""
     port = free_port()
-    command = [
-        *(environment / "bin/functions-framework", "--target", "register_model"),
-        *("--source", source / "main.py", "--host", "127.0.0.1", "--port", port),
-    ]
-    settings = {"GCP_PROJECT_ID": PROJECT, "BIGQUERY_EMULATOR_HOST": bigquery_url, **environ}
+    settings = {
+        "FUNCTION_TARGET": "register_model",
+        "FUNCTION_SIGNATURE_TYPE": "cloudevent",
+        "HOST": "127.0.0.1",
+        "PORT": str(port),
+        "GCP_PROJECT_ID": PROJECT,
+        "BIGQUERY_EMULATOR_HOST": bigquery_url,
+        **environ,
+    }
     log = folder / "function.log"
-    with process(command, log, settings) as running:
+    with process([environment / "bin/functions-framework"], log, settings, source) as running:
         url = f"http://127.0.0.1:{port}/"
         wait_until(answers(url, running, log))
         yield Function(url, log)
@@ -179,6 +184,12 @@ def tracked() -> list[str]:
     command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
     listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     return [name for name in listed.stdout.split("\0") if (ROOT / name).is_file()]
+
+
+def uploaded() -> set[str]:
+    """List the files that a deploy sends; test_gcloud.py asks gcloud whether it is these."""
+    pattern = r"main\.py|requirements\.txt|registry/(.*\.py|templates/.*)"
+    return {name for name in tracked() if re.fullmatch(pattern, name)}
 
 
 @pytest.fixture(scope="session")

@@ -55,7 +55,10 @@ def wait_until(condition: Callable[[], bool], seconds: float = 30) -> None:
 
 @contextlib.contextmanager
 def process(
-    command: Sequence[object], log: Path, environ: Mapping[str, str] | None = None
+    command: Sequence[object],
+    log: Path,
+    environ: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
 ) -> Iterator[subprocess.Popen[bytes]]:
     """Run a program until the end of the block; its output goes to a file."""
     with log.open("wb") as output:
@@ -64,6 +67,7 @@ def process(
             stdout=output,
             stderr=subprocess.STDOUT,
             env={**os.environ, **(environ or {})},
+            cwd=cwd,
         )
         try:
             yield running

@@ -1,21 +1,25 @@
 """What is installed: pinned, the same everywhere, and enough for the deployed function."""
 
 import json
+import os
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator, Mapping
 from importlib.metadata import distributions
+from importlib.util import find_spec
 from pathlib import Path
+from sysconfig import get_path
 
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import NormalizedName, canonicalize_name
 
 from tests import ROOT
-from tests.conftest import serving
+from tests.conftest import serving, uploaded
 from tests.events import HEADERS, body
-from tests.pins import FILES, UV, compile_pins, extras_first, pins
+from tests.pins import FILES, compile_pins, extras_first, pins
 from tests.servers import bigquery as server
 
 # Where each file is installed. The deployed pins are among those of the tests.
@@ -120,22 +124,69 @@ def test_the_tests_run_with_what_is_deployed() -> None:
     assert {*pins(ROOT / "requirements.txt")} <= {*pins(ROOT / "tests/requirements.txt")}
 
 
-def test_the_function_serves_with_its_own_requirements_alone(tmp_path: Path) -> None:
-    """In an empty environment, from a folder that holds what is uploaded and nothing else."""
-    source, environment = tmp_path / "source", tmp_path / "environment"
-    shutil.copytree(ROOT / "registry", source / "registry")
-    shutil.copy(ROOT / "main.py", source)
-    python = str(environment / "bin/python")
-    for command in (
-        ["venv", "--quiet", "--python", "3.12", str(environment)],
-        ["pip", "sync", "--quiet", "--python", python, "requirements.txt"],
-    ):
-        subprocess.run([UV, *command], cwd=ROOT, check=True, timeout=120)
+# --- The build, as Google does it -----------------------------------------------------------------
+
+
+STEPS = [
+    "compileall -f -q .",
+    """
+    pip install --requirement requirements.txt --upgrade --upgrade-strategy only-if-needed
+    --no-warn-script-location --no-warn-conflicts --force-reinstall --no-compile
+    --disable-pip-version-check --no-cache-dir --user
+    """,
+    "compileall --invalidation-mode unchecked-hash -qq {layer}",
+    "pip check",
+]
+
+
+@pytest.mark.skipif(not find_spec("ensurepip"), reason="this Python has no ensurepip")
+def test_the_function_serves_as_google_builds_it(tmp_path: Path) -> None:
+    """
+    From the uploaded files alone, with Python's own pip, in the python312 buildpack's steps.
+
+    They are in GoogleCloudPlatform/buildpacks: cmd/python/functions_framework/lib/lib.go,
+    pkg/python/python.go and cmd/python/pip/lib/lib.go.
+    """
+    source, layer, home = (tmp_path / name for name in ("workspace", "layer", "python"))
+    for name in uploaded():
+        (source / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, source / name)
+    python = Path(sys.executable).resolve()  # outside of .venv, in which --user is refused
+    link_library(home)
+    image = {"PYTHONHOME": str(home), "PYTHONUSERBASE": str(layer), "PYTHONNOUSERSITE": ""}
+    build = {
+        "PYTHONPATH": own_pip(python, tmp_path / "pip"),
+        "PIP_REQUIRE_VIRTUALENV": "0",  # it may be on for a person who runs this
+        "SOURCE_DATE_EPOCH": "315532800",  # the deploy scripts set it
+    }
+    environ = {**os.environ, **image, **build}
+    for step in STEPS:
+        words = [word.format(layer=layer) for word in step.split()]
+        subprocess.run([python, "-m", *words], cwd=source, env=environ, check=True)
 
     with (
         server.bigquery_server() as bigquery,
-        serving(tmp_path, bigquery.url, environment=environment, source=source) as function,
+        serving(tmp_path, bigquery.url, environment=layer, source=source, **image) as function,
     ):
         assert function.post(HEADERS, json.dumps(body())).ok
 
     assert len(bigquery.rows) == 1
+
+
+def link_library(home: Path) -> None:
+    """Make a PYTHONHOME without the packages of this machine's Python, as it is in the image."""
+    library = Path(get_path("stdlib"))
+    linked = home / library.relative_to(sys.base_prefix)
+    linked.mkdir(parents=True)
+    for part in library.iterdir():
+        # The last one forbids pip to install outside of a virtual environment.
+        if part.name not in {"site-packages", "dist-packages", "EXTERNALLY-MANAGED"}:
+            (linked / part.name).symlink_to(part)
+
+
+def own_pip(python: Path, folder: Path) -> str:
+    """Make a folder that holds only the pip that ensurepip brings; return it."""
+    # Debian lets ensurepip run in a virtual environment only.
+    subprocess.run([python, "-m", "venv", folder], check=True)
+    [packages] = folder.glob("lib/python3.*/site-packages")
+    return str(packages)
