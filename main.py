@@ -20,7 +20,7 @@ from flask import Request, Response, request
 from werkzeug.exceptions import HTTPException, ServiceUnavailable
 
 from registry import log
-from registry.clients import connect
+from registry.clients import certificates, connect
 from registry.errors import InvalidSettings, NoCredentials
 from registry.handler import register, unreadable
 from registry.outcome import Outcome
@@ -33,8 +33,22 @@ if TYPE_CHECKING:
 _STARTING = threading.Lock()
 _NOT_AN_EVENT = {HTTPStatus.BAD_REQUEST, HTTPStatus.UNSUPPORTED_MEDIA_TYPE}
 
+
+def _choose_certificates() -> None:
+    """Set the variable that requests reads for each connection, for a token's too."""
+    folder = os.environ.get("SSL_CERT_DIR") or "/etc/ssl/certs"  # OpenSSL's variable for it
+    chosen = certificates(folder, os.environ)
+    if chosen is not None:
+        os.environ["REQUESTS_CA_BUNDLE"] = chosen
+        return
+    found = f"expected hashed certificates in {folder}, found none"
+    log.write(log.warning(f"{found}: using certifi's, which makes a start slower"))
+
+
 try:
     _SETTINGS = Settings.from_environ(os.environ)
+    if not _SETTINGS.emulated:  # an emulator speaks plain HTTP
+        _choose_certificates()
     _CLIENT = connect(_SETTINGS)
 except (InvalidSettings, NoCredentials) as error:
     sys.exit(f"The function cannot start. {error}")

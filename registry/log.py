@@ -42,6 +42,11 @@ def reconciled(counts: Mapping[str, object], examples: Sequence[str]) -> str:
     return json.dumps({"severity": "INFO", "message": message, **counts, "examples": examples})
 
 
+def warning(message: str) -> str:
+    """Return the line for what works, but not as it should."""
+    return json.dumps({"severity": "WARNING", "message": message})
+
+
 def problem(error: Exception) -> str:
     """Return the line for an error outside of an event, for Cloud Logging and Error Reporting."""
     stack_trace = "".join(traceback.format_exception(error))

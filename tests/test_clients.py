@@ -8,7 +8,7 @@ import pytest
 
 from registry.bucket import Bucket
 from registry.cli import main
-from registry.clients import connect
+from registry.clients import certificates, connect
 from registry.errors import NoCredentials
 from registry.settings import Settings
 from tests import PROJECT
@@ -50,3 +50,64 @@ def test_a_broken_file_of_credentials_is_reported(
 
     with pytest.raises(NoCredentials, match=str(tmp_path)):
         connect(SETTINGS)
+
+
+# --- Which certificates are trusted ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["002c0b4f.0", "fffffff0.12"])
+def test_the_systems_folder_is_used_if_openssl_finds_certificates_in_it(
+    name: str, tmp_path: Path
+) -> None:
+    (tmp_path / "ca-certificates.crt").touch()
+    (tmp_path / "root.pem").touch()
+    (tmp_path / name).symlink_to("root.pem")
+
+    assert certificates(str(tmp_path), {}) == str(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "target"),
+    [
+        pytest.param("root.pem", "", id="a certificate without its hash"),
+        pytest.param("002c0b4f.r0", "", id="a list of revoked ones"),
+        pytest.param("002C0B4F.0", "", id="not as OpenSSL writes it"),
+        pytest.param("002c0b4f", "", id="no number"),
+        pytest.param("002c0b4f.0", "gone.pem", id="a link to nothing"),
+        pytest.param("002c0b4f.0", ".", id="a link to a folder"),
+    ],
+)
+def test_a_folder_in_which_openssl_finds_none_is_not_used(
+    name: str, target: str, tmp_path: Path
+) -> None:
+    if target:
+        (tmp_path / name).symlink_to(target)
+    else:
+        (tmp_path / name).touch()
+
+    assert certificates(str(tmp_path), {}) is None
+
+
+def test_a_folder_that_is_empty_or_missing_or_no_folder_is_not_used(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "empty").mkdir()
+
+    for name in ("empty", "missing", "file"):
+        assert certificates(str(tmp_path / name), {}) is None
+
+
+@pytest.mark.parametrize(
+    ("environ", "chosen"),
+    [
+        ({"REQUESTS_CA_BUNDLE": "/a"}, "/a"),
+        ({"CURL_CA_BUNDLE": "/b"}, "/b"),
+        ({"REQUESTS_CA_BUNDLE": "/a", "CURL_CA_BUNDLE": "/b"}, "/a"),
+        ({"REQUESTS_CA_BUNDLE": "", "CURL_CA_BUNDLE": ""}, None),
+    ],
+)
+def test_what_somebody_has_set_stays_in_force(
+    environ: dict[str, str], chosen: str | None, tmp_path: Path
+) -> None:
+    (tmp_path / "002c0b4f.0").touch()
+
+    assert certificates(str(tmp_path), environ) == (chosen or str(tmp_path))

@@ -49,3 +49,11 @@ def test_a_failure_brings_its_stack_and_what_caused_it() -> None:
     stack = json.loads(log.line(outcome, duration_ms=0))["stack_trace"]
     assert "ConnectionError: reset" in stack
     assert stack.endswith("RuntimeError: not confirmed\n")
+
+
+def test_a_warning_is_one_line() -> None:
+    line = log.warning("expected a ü,\nfound none")
+
+    assert line.isascii()
+    assert "\n" not in line
+    assert json.loads(line) == {"severity": "WARNING", "message": "expected a ü,\nfound none"}

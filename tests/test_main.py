@@ -11,13 +11,18 @@ from typing import Any
 
 import functions_framework
 import pytest
+import requests
 from google.cloud import bigquery
 
 from tests import PROJECT, ROOT
+from tests.benchmarks import google
 from tests.conftest import Function, serving
 from tests.events import HEADERS, LOG_KEYS, body, select
 from tests.servers import bigquery as server
 
+# As Google starts the function, whatever is set on this machine.
+NO_CERTIFICATES = {"REQUESTS_CA_BUNDLE": "", "CURL_CA_BUNDLE": ""}
+EMULATED = {"BIGQUERY_EMULATOR_HOST": "http://127.0.0.1:1"}
 EVENTS = {
     path.stem: json.loads(path.read_text()) for path in (ROOT / "tests/events").glob("*.json")
 }
@@ -224,6 +229,65 @@ def test_a_missing_setting_fails_the_start_and_is_named() -> None:
         "The function cannot start. GCP_PROJECT_ID: expected the project's id, found nothing;"
         " set it\n"
     )
+
+
+def test_bigquerys_certificate_is_checked_with_the_systems_folder(tmp_path: Path) -> None:
+    """Only the folder has the certificate of the benchmarks' BigQuery."""
+    with google.serving(tmp_path) as server:
+        settings = {**server.environ, **NO_CERTIFICATES, "SSL_CERT_DIR": server.authorities}
+        with serving(
+            tmp_path, "", environment=Path(sys.prefix), source=ROOT, **settings
+        ) as function:
+            assert function.post(HEADERS, json.dumps(body())).ok
+            [line] = function.new_lines()
+
+    assert line["outcome"] == "registered"
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "chosen", "said"),
+    [
+        pytest.param("002c0b4f.0", {}, "certificates", 0, id="the folder has some"),
+        pytest.param("README", {}, None, 1, id="it has none"),
+        pytest.param("README", {"CURL_CA_BUNDLE": "/own"}, "/own", 0, id="set by somebody"),
+        pytest.param("002c0b4f.0", EMULATED, None, 0, id="without TLS"),
+    ],
+)
+def test_all_connections_trust_what_is_chosen_at_the_start(  # noqa: PLR0913, PLR0917 - a table
+    name: str,
+    settings: dict[str, str],
+    chosen: str | None,
+    said: int,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+) -> None:
+    """In this process, where coverage is measured."""
+    monkeypatch.chdir(tmp_path)
+    Path("certificates").mkdir()
+    Path("certificates", name).touch()
+    anybody = dict.fromkeys(["client_id", "client_secret", "refresh_token"], "any")
+    Path("credentials.json").write_text(json.dumps({"type": "authorized_user", **anybody}))
+    for variable, value in {
+        "GCP_PROJECT_ID": PROJECT,
+        "GOOGLE_APPLICATION_CREDENTIALS": "credentials.json",
+        "SSL_CERT_DIR": "certificates",
+        **NO_CERTIFICATES,
+        **settings,
+    }.items():
+        monkeypatch.setenv(variable, value)
+
+    functions_framework.create_app("register_model", str(ROOT / "main.py"))  # type: ignore[no-untyped-call]
+
+    used = requests.Session().merge_environment_settings("", {}, None, None, None)["verify"]
+    assert used == (chosen or True)
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    fallback = {
+        "severity": "WARNING",
+        "message": "expected hashed certificates in certificates, found none: using certifi's,"
+        " which makes a start slower",
+    }
+    assert lines == [fallback] * said
 
 
 def test_garbage_is_collected_once_it_has_started_and_not_before() -> None:

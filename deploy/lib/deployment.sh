@@ -11,15 +11,12 @@ BUILDER_ROLE=roles/run.builder             # the build account's, on the project
 # sends all options: what is left out is reset. Only a new function is closed to anonymous calls: that
 # sets a policy, which those who may only deploy may not.
 #
-# Two variables shorten a start. REQUESTS_CA_BUNDLE: OpenSSL reads one certificate from a folder, but
-# all of them from Python's own file, which is a tenth of a start's work; the base image has the folder
-# (https://docs.cloud.google.com/functions/docs/reference/system-packages, ca-certificates).
-# SOURCE_DATE_EPOCH: Python checks compiled sources by content, because an image does not keep the
-# times of files.
+# SOURCE_DATE_EPOCH shortens a start: Python checks compiled sources by content, because an image does
+# not keep the times of files.
 deployment::command() {
   local variables=GCP_PROJECT_ID=$GCP_PROJECT_ID
   [[ $REGISTRY_TABLE == ml_registry.models ]] || variables+=,REGISTRY_TABLE=$REGISTRY_TABLE
-  variables+=${3:+,$3},REQUESTS_CA_BUNDLE=/etc/ssl/certs
+  variables+=${3:+,$3}
   deployment=(
     gcloud functions deploy "$function" --gen2
     --project="$GCP_PROJECT_ID"

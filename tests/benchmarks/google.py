@@ -74,7 +74,7 @@ class Google:
 
     @property
     def authorities(self) -> str:
-        """The folder that stands for /etc/ssl/certs."""
+        """The folder that stands for /etc/ssl/certs: SSL_CERT_DIR names it."""
         return str(self.folder / AUTHORITIES)
 
     @property
