@@ -5,7 +5,8 @@
 export GCP_PROJECT_ID="${GCP_PROJECT_ID:-soufianesys}"
 # Where the functions run, and where setup.sh makes the buckets and the dataset.
 export REGION="${REGION:-us-central1}"
-# The buckets are <prefix>-dev, <prefix>-staging and <prefix>-prod.
+# The buckets are <prefix>-dev, <prefix>-staging and <prefix>-prod. Names of buckets are global, so the
+# default may be taken: then choose a prefix of your own, such as acme-ml-models.
 export BUCKET_PREFIX="${BUCKET_PREFIX:-ml-models}"
 # The table, as <dataset>.<table>. The views are in the same dataset.
 export REGISTRY_TABLE="${REGISTRY_TABLE:-ml_registry.models}"

@@ -6,8 +6,8 @@
 bucket::find() {
   local number taken
   taken="BUCKET_PREFIX: expected a name of your own, found the bucket $bucket in another project"
-  if ! tool::look gcloud storage buckets describe "gs://$bucket" --raw \
-    --format='csv[no-heading,separator="|"](projectNumber,location,versioning.enabled)'; then
+  if ! tool::look gcloud storage buckets describe "gs://$bucket" \
+    --format='csv[no-heading,separator="|"](projectNumber,location,versioning.enabled)' --raw; then
     case $(answer::status "$found") in
       NOT_FOUND) return 1 ;;
       DENIED) script::fail "$taken: names of buckets are global, so set BUCKET_PREFIX=<another prefix>; if it is yours, ask its owner for storage.buckets.get" ;;
