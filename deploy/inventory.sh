@@ -25,8 +25,8 @@ VIEWER_ROLES=(
 )
 # What the one who runs this for the first time may do on the project.
 PERMISSIONS=(
-  bigquery.jobs.create iam.serviceAccounts.create iam.serviceAccounts.setIamPolicy
-  resourcemanager.projects.setIamPolicy
+  bigquery.jobs.create cloudfunctions.functions.create iam.serviceAccounts.create
+  iam.serviceAccounts.setIamPolicy resourcemanager.projects.setIamPolicy run.services.setIamPolicy
 )
 
 main() {

@@ -23,8 +23,9 @@ DEADLINE=1800s                               # the longest that a job can wait f
 TIME_ZONE=Etc/UTC
 # What the one who runs this for the first time may do on the project.
 PERMISSIONS=(
-  bigquery.jobs.create cloudscheduler.jobs.create iam.serviceAccounts.create iam.serviceAccounts.setIamPolicy
-  resourcemanager.projects.setIamPolicy serviceusage.services.enable storage.buckets.setIamPolicy
+  bigquery.jobs.create cloudfunctions.functions.create cloudscheduler.jobs.create iam.serviceAccounts.create
+  iam.serviceAccounts.setIamPolicy resourcemanager.projects.setIamPolicy run.services.setIamPolicy
+  serviceusage.services.enable storage.buckets.setIamPolicy
 )
 
 schedule= # as --schedule says

@@ -8,8 +8,8 @@
 #   --dry-run   print every command that changes something, ready to paste, and run none
 #   --help      print this
 #
-# Settings: deploy/config.sh. VERIFY_SECONDS is how long to wait for a row, 180 by default: a new
-# trigger takes up to two minutes to work.
+# Settings: deploy/config.sh. VERIFY_SECONDS is how long to wait for a row, 420 by default: a new
+# trigger takes up to two minutes to work, a new role up to seven.
 
 set -euo pipefail
 
@@ -30,7 +30,7 @@ main() {
     esac
   done
   ((${#environments[@]})) || script::bad_usage "expected one or more of dev, staging, prod, found nothing"
-  [[ ${VERIFY_SECONDS:=180} =~ ^[0-9]+$ ]] \
+  [[ ${VERIFY_SECONDS:=420} =~ ^[0-9]+$ ]] \
     || script::fail "VERIFY_SECONDS: expected a number of seconds, found $VERIFY_SECONDS"
   tool::require gcloud bq
 
@@ -39,8 +39,8 @@ main() {
     function::use "$name"
     [[ -n $dry_run ]] || bucket::find \
       || broken "bucket" "gs://$bucket is not there: run deploy/setup.sh $environment"
-    uploaded=yes
     tool::run gcloud storage cp "$root/deploy/config.sh" "gs://$bucket/$artifact" --custom-metadata=uploader=verify
+    uploaded=yes
     if [[ -z $dry_run ]] && ! wait_for_row; then
       diagnose
     fi
@@ -99,7 +99,7 @@ diagnose() {
   check_signing
   tool::find function::logs ERROR 1h 5 "$environment"
   [[ -z $found ]] || broken "function" "its last errors: $found"
-  broken "trigger" "no event came within $VERIFY_SECONDS s; a new trigger takes up to two minutes to work"
+  broken "trigger" "no event came within $VERIFY_SECONDS s; a new trigger takes up to two minutes to work, a new role up to seven"
 }
 
 missing_trigger() {

@@ -30,6 +30,16 @@ def test_a_bucket_of_another_project_is_noticed_before_anything_is_made(cloud: C
     fails(cloud, "setup dev", "whose number is 987", "BUCKET_PREFIX", "GCP_PROJECT_ID")
 
 
+def test_without_the_storage_api_the_bucket_is_looked_at_when_it_is_enabled(
+    cloud: Cloud, reached: dict[str, list[Json]]
+) -> None:
+    cloud.state["apis"].remove("storage.googleapis.com")
+
+    cloud.do("setup", "dev")
+
+    assert cloud.state == reached["setup dev"][-1]
+
+
 def test_a_bucket_that_was_there_is_left_as_it_is(cloud: Cloud) -> None:
     there = {"location": "US", "projectNumber": NUMBER}
     cloud.state["buckets"] = {BUCKET: dict(there)}

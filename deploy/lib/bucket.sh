@@ -9,7 +9,7 @@ bucket::find() {
   if ! tool::look gcloud storage buckets describe "gs://$bucket" \
     --format='csv[no-heading,separator="|"](projectNumber,location,versioning.enabled)' --raw; then
     case $(answer::status "$found") in
-      NOT_FOUND) return 1 ;;
+      NOT_FOUND | DISABLED) return 1 ;;
       DENIED) script::fail "$taken: names of buckets are global, so set BUCKET_PREFIX=<another prefix>; if it is yours, ask its owner for storage.buckets.get" ;;
       '') [[ -z $dry_run ]] || return 1 ;;
     esac

@@ -29,9 +29,9 @@ script::at_exit() {
 }
 
 script::clean_up() {
-  local function
-  for function in "${at_exit[@]}"; do
-    "$function"
+  local step
+  for step in "${at_exit[@]}"; do
+    "$step"
   done
 }
 
