@@ -1,7 +1,6 @@
 """What the tests share: the emulator, the function over HTTP, the local system, the double."""
 
 import contextlib
-import copy
 import io
 import json
 import re
@@ -19,7 +18,7 @@ from google.cloud import bigquery
 from registry.artifact import ArtifactPath
 from tests import PROJECT, ROOT
 from tests.cloud import server as cloud_server
-from tests.cloud.project import Json, Project, new_state
+from tests.cloud.project import Json, Project, copied, new_state
 from tests.processes import answers, free_port, process, wait_until
 from tests.servers import running
 from tests.servers.emulator import bigquery_emulator, client_of, make_registry
@@ -265,7 +264,7 @@ def google(
             server=served,
             source=source,
             path=[tools, basics],
-            project=Project(state=copy.deepcopy(state)),
+            project=Project(state=copied(state)),
         )
 
 

@@ -313,7 +313,7 @@ BROKEN = {
 
 @pytest.mark.parametrize("broken", BROKEN)
 def test_verify_says_which_link_is_broken_and_leaves_nothing(deployed: Cloud, broken: str) -> None:
-    deployed.project.row_after = -1
+    deployed.project.row_after, deployed.project.sleep = -1, 1
     deployed.environ["VERIFY_SECONDS"] = "1"
     function = deployed.state["functions"]["model-registry-dev"]
     match broken:

@@ -1,12 +1,11 @@
 """What goes wrong, in the real tools' words."""
 
-import copy
 import dataclasses
 import re
 
 from tests.cloud.call import WHO, Call, Run
 from tests.cloud.monitoring import NO_METRIC
-from tests.cloud.project import Failed
+from tests.cloud.project import Failed, copied
 
 WORDS = {
     "denied": f"PERMISSION_DENIED: The caller does not have permission. {WHO}",
@@ -91,7 +90,7 @@ def account_in(line: str) -> str:
 
 
 def would_change(call: Call, command: Run) -> bool:
-    trial = dataclasses.replace(call, state=copy.deepcopy(call.state))
+    trial = dataclasses.replace(call, state=copied(call.state))
     try:
         command(trial)
     except Failed:

@@ -1,5 +1,6 @@
 """The state of a project, what was done to it, and what is to go wrong."""
 
+import json
 import shlex
 import threading
 from collections import Counter
@@ -60,6 +61,12 @@ class Command:
     @property
     def flags(self) -> set[str]:
         return {word for word in self.words if word.startswith("--")}
+
+
+def copied(state: Json) -> Json:
+    """Copy a state, many times as fast as deepcopy does."""
+    copy: Json = json.loads(json.dumps(state))
+    return copy
 
 
 KINDS = (

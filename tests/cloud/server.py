@@ -1,6 +1,5 @@
 """Serves projects to the tools on a test's PATH, which are a few lines of bash."""
 
-import copy
 import shutil
 import socketserver
 import textwrap
@@ -10,7 +9,7 @@ from pathlib import Path
 from tests.cloud import accounts, bigquery, functions, monitoring, pubsub, scheduler, storage
 from tests.cloud.call import Call, parse
 from tests.cloud.faults import strike
-from tests.cloud.project import Command, Failed, Project, Unknown
+from tests.cloud.project import Command, Failed, Project, Unknown, copied
 
 SERVICES = [accounts, bigquery, functions, monitoring, pubsub, scheduler, storage]  # commands
 
@@ -80,7 +79,7 @@ def run(
         time.sleep(project.sleep)
         return 0, "", ""
     with project.lock:
-        state = copy.deepcopy(project.state)
+        state = copied(project.state)
         call = Call(project=project, state=state, tool=tool, words=words, folder=folder)
         status = carry_out(call, may_ask=may_ask)
         changed = call.struck or call.state != project.state
@@ -88,7 +87,7 @@ def run(
         project.commands.append(command)
         if changed and (status == 0 or call.lost):
             project.state = call.state
-            project.states.append(copy.deepcopy(call.state))
+            project.states.append(copied(call.state))
     return status, call.out, call.err
 
 

@@ -1,6 +1,5 @@
 """Runs the scripts of deploy/ on a project, and says what they did."""
 
-import copy
 import os
 import subprocess
 from collections.abc import Callable, Sequence
@@ -9,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests.cloud.project import Command, Fault, Json, Project
+from tests.cloud.project import Command, Fault, Json, Project, copied
 from tests.cloud.server import Server
 
 
@@ -55,7 +54,7 @@ class Cloud:
 
     def twin(self, state: Json, **environ: str) -> "Cloud":
         """Return another project, in a copy of a state."""
-        project = Project(state=copy.deepcopy(state))
+        project = Project(state=copied(state))
         return Cloud(
             server=self.server,
             source=self.source,
