@@ -20,9 +20,8 @@ _WRONG_VERSIONS = (
     (r"\s+v[0-9]+\s*|v[0-9]+\s+", "has white space around it"),
     (r"[0-9]+", "lacks its v"),
     (r"v", "lacks its number"),
-    (r"V[0-9]+", "has a capital V"),
+    (r"V[0-9]+", "is not lower case"),
     (r"v?\d+", "has digits other than 0 to 9"),
-    (r"[vV]?[0-9]+(\.[0-9]+)+", "is more than one number"),
     (r"(?s).*", "is not v and digits only"),
 )
 
@@ -109,7 +108,7 @@ def _without_version(parts: list[str]) -> str:
         if re.fullmatch(r"[vV][0-9]+", part):
             before = "-".join(filter(None, parts[:place]))
             wrong = (
-                f"the version is part 2, but {shorten(part)} is part {place + 1}"
+                f"the version is the second part, but {shorten(part)} is part {place + 1}"
                 if before
                 else f"there is no model before {shorten(part)}"
             )

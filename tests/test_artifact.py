@@ -58,7 +58,7 @@ REASONS = [
     ("churn/8/m.pkl", "the version '8' lacks its v: write 'churn/v8/m.pkl'"),
     ("churn/08/a/b", "the version '08' lacks its v: write 'churn/v08/a/b'"),
     ("churn/8//m.pkl", "the version '8' lacks its v: write 'churn/v8//m.pkl'"),
-    ("churn/V10/m.pkl", "the version 'V10' has a capital V: write 'churn/v10/m.pkl'"),
+    ("churn/V10/m.pkl", "the version 'V10' is not lower case: write 'churn/v10/m.pkl'"),
     ("churn/v\u0663/m", "the version 'v\u0663' has digits other than 0 to 9: write 'churn/v3/m'"),
     ("churn/\uff11\uff12/m", "has digits other than 0 to 9: write 'churn/v12/m'"),
     ("churn/version=1/m", "the version 'version=1' is not v and digits only: write 'churn/v1/m'"),
@@ -68,8 +68,8 @@ REASONS = [
     ("churn/ v1/m", "the version ' v1' has white space around it: write 'churn/v1/m'"),
     ("churn/v1\n/m", r"the version 'v1\n' has white space around it: write 'churn/v1/m'"),
     # It cannot: v1.2 may be 1, 12 or 102.
-    ("churn/v1.2/m", "the version 'v1.2' is more than one number: write a version such as v3"),
-    ("churn/1.0/m", "the version '1.0' is more than one number: write a version such as v3"),
+    ("churn/v1.2/m", "the version 'v1.2' is not v and digits only: write a version such as v3"),
+    ("churn/1.0/m", "the version '1.0' is not v and digits only: write a version such as v3"),
     ("churn/v/m", "the version 'v' lacks its number: write a version such as v3"),
     ("churn/v1-rc1/m", "the version 'v1-rc1' is not v and digits only: write a version such…"),
     ("churn/v1_final/m", "the version 'v1_final' is not v and digits only: write a version…"),
@@ -88,7 +88,10 @@ REASONS = [
     # It comes too late.
     (
         "team/churn/v1/m.pkl",
-        "the version is part 2, but 'v1' is part 3: write a name such as 'team-churn/v1/m.pkl'",
+        (
+            "the version is the second part, but 'v1' is part 3:"
+            " write a name such as 'team-churn/v1/m.pkl'"
+        ),
     ),
     ("a/b/c/V1/d/m", "but 'V1' is part 4: write a name such as 'a-b-c/v1/d/m'"),
     ("team/churn//v1/m", "but 'v1' is part 4: write a name such as 'team-churn/v1/m'"),
