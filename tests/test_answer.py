@@ -76,6 +76,7 @@ def answer() -> Callable[[str, str], str]:
         ),
         # There already.
         (f"{SDK}Resource in projects [p] is the subject of a conflict: it exists.", "EXISTS"),
+        (f"{SDK}ResponseError: status=[409], code=[Ok], message=[f already exists]", "EXISTS"),
         (f"{SDK}HTTPError 409: The requested bucket name is not available.", "EXISTS"),
         ("BigQuery error in mk operation: Already Exists: Dataset p:d", "EXISTS"),
         # Worth trying again.
@@ -84,6 +85,10 @@ def answer() -> Callable[[str, str], str]:
         (f"{SDK}HTTPError 503: Please try again.", "BUSY"),
         (f"{SDK}HTTPError 412: At least one of the pre-conditions did not hold.", "BUSY"),
         (f"{SDK}ABORTED: There were concurrent policy changes.", "BUSY"),
+        (
+            f"{SDK}Resource in projects [p] is the subject of a conflict: There were concurrent",
+            "BUSY",
+        ),
         (
             (
                 f"{SDK}ResponseError: status=[409], code=[Conflict], message=[unable to queue the"

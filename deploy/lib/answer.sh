@@ -30,7 +30,8 @@ answer::status() {
       return
       ;;
     'ResponseError: status=[409]'* | 'HTTPError 409'* | 'Conflict: '* | *'is the subject of a conflict'*)
-      if [[ $text == *'unable to queue the operation'* ]]; then echo BUSY; else echo EXISTS; fi
+      # Somebody else changes it at the same moment, or an operation runs, unless it says this:
+      if [[ $text =~ already|exists|'not available' ]]; then echo EXISTS; else echo BUSY; fi
       return
       ;;
     ABORTED* | RESOURCE_EXHAUSTED* | UNAVAILABLE* | INTERNAL* | DEADLINE_EXCEEDED* | \

@@ -25,6 +25,8 @@ WORDS = {
     " exceeded]",
     "concurrent": "ABORTED: There were concurrent policy changes. Please retry the whole"
     " read-modify-write with exponential backoff.",
+    "concurrent to projects": "Resource in projects [p] is the subject of a conflict: There were"
+    " concurrent policy changes. Please retry the whole read-modify-write.",
     "concurrent by bq": "Quota exceeded: Your table exceeded quota for table update operations.",
     "concurrent to storage": "HTTPError 412: At least one of the pre-conditions did not hold.",
     "concurrent to functions": "ResponseError: status=[409], code=[Conflict], message=[unable to"
