@@ -6,7 +6,7 @@
 # before it.
 answer::reason() {
   awk '/^(ERROR: |BigQuery error in |Error in query string)/ { found = 1 } { all = all $0 " " } found { error = error $0 " " }
-    END { print error ? error : all }' <<<"$1" | tr -s '[:space:]' ' ' | cut -c 1-600 \
+    END { print (error ? error : all) }' <<<"$1" | tr -s '[:space:]' ' ' | cut -c 1-600 \
     | sed -E "s/^ //; s/ $//; s/^ERROR: (\(gcloud[^)]*\) )?//; s/^(BigQuery error in [a-z -]+ operation|Error in query string): //; s/^Error processing job '[^']*': //; s/([a-z0-9]-) ([a-z0-9])/\1\2/g" # bq breaks lines, also after a dash
 }
 

@@ -17,7 +17,7 @@ bucket::find() {
   fi
   IFS='|' read -r number bucket_location versioning <<<"$found"
   bucket_location=$(tr '[:upper:]' '[:lower:]' <<<"$bucket_location")
-  [[ $number == "$project_number" ]] \
+  [[ -z $number || $number == "$project_number" ]] \
     || script::fail "$taken, whose number is $number: set BUCKET_PREFIX=<another prefix>, or GCP_PROJECT_ID to that project"
 }
 

@@ -129,14 +129,15 @@ iam::need() {
 # has no command for it, so this asks the service itself. Prints nothing where that cannot be asked.
 # https://docs.cloud.google.com/resource-manager/reference/rest/v1/projects/testIamPermissions
 iam::missing_permissions() {
-  local service permission answer lacking=()
+  local service token permission answer lacking=()
   service=$(gcloud config get api_endpoint_overrides/cloudresourcemanager 2>/dev/null </dev/null) || true
   [[ -n $service ]] || service=https://cloudresourcemanager.googleapis.com/
   # The token goes by standard input, so that no list of processes shows it.
-  answer=$(gcloud auth print-access-token 2>/dev/null </dev/null | sed 's/.*/header = "Authorization: Bearer &"/' \
-    | curl --silent --fail --max-time 30 --config - --header 'Content-Type: application/json' \
-      --data "{\"permissions\": [$(printf '"%s",' "$@" | sed 's/,$//')]}" \
-      "$service"v1/projects/"$GCP_PROJECT_ID":testIamPermissions 2>/dev/null) || return 0
+  token=$(gcloud auth print-access-token 2>/dev/null </dev/null) || return 0
+  answer=$(curl --silent --fail --max-time 30 --config - --header 'Content-Type: application/json' \
+    --data "{\"permissions\": [$(printf '"%s",' "$@" | sed 's/,$//')]}" \
+    "${service%/}/v1/projects/$GCP_PROJECT_ID:testIamPermissions" \
+    2>/dev/null <<<"header = \"Authorization: Bearer $token\"") || return 0
   for permission in "$@"; do
     [[ $answer == *"\"$permission\""* ]] || lacking+=("$permission")
   done
