@@ -1,5 +1,6 @@
 """Appends to the registry's tables in BigQuery; nothing else writes to them."""
 
+import contextlib
 import time
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
@@ -7,9 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 from http import HTTPStatus
 from typing import Any, cast
 
-from google.api_core.exceptions import GoogleAPICallError
+from google.api_core.exceptions import GoogleAPICallError, GoogleAPIError
 from google.api_core.retry import Retry
-from google.auth.exceptions import TransportError
+from google.auth.exceptions import GoogleAuthError, TransportError
 from google.cloud import bigquery
 
 from registry.clients import explain, reasons
@@ -143,12 +144,15 @@ class RegistryTable:
         Return the columns that a table lacks.
 
         It looks at the table once. If a column is missing, it looks again from time to time,
-        because somebody may have added it.
+        because somebody may have added it. If it cannot look, all are missing: then BigQuery takes
+        the row, or says what is wrong.
         """
         known, look_again = self._columns.get(table.table_id, (frozenset(), 0.0))
         if not columns <= known and time.monotonic() >= look_again:
-            found = self._client.get_table(table, retry=cast("Retry", None), timeout=_SOCKET)
-            known = {field.name.lower() for field in found.schema}
+            known = frozenset()
+            with contextlib.suppress(GoogleAPIError, GoogleAuthError, OSError):
+                found = self._client.get_table(table, retry=cast("Retry", None), timeout=_SOCKET)
+                known = frozenset(field.name.lower() for field in found.schema)
             self._columns[table.table_id] = known, time.monotonic() + LOOK_AGAIN_SECONDS
         return columns - known
 

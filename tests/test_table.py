@@ -108,6 +108,17 @@ def test_a_table_that_has_lost_columns_works_from_the_next_event_on(
     assert [len(row) for row in bigquery.rows.values()] == [13, 9]
 
 
+def test_a_table_that_cannot_be_looked_at_gets_its_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And is not asked again with each event."""
+    with server.bigquery_server() as bigquery:
+        bigquery.hidden = True
+        table = connect(bigquery, monkeypatch)
+        for generation in range(5):
+            table.append(registration(generation=generation))
+
+    assert (bigquery.looks, [len(row) for row in bigquery.rows.values()]) == (1, [13] * 5)
+
+
 def test_a_column_that_is_not_of_the_lineage_is_missed(monkeypatch: pytest.MonkeyPatch) -> None:
     with server.bigquery_server() as bigquery:
         bigquery.columns = bigquery.streamed = [name for name in ALL if name != "uploader"]

@@ -39,6 +39,7 @@ class BigQueryServer:
     columns: Sequence[str] = tuple(registration().row())
     streamed: Sequence[str] = columns
     looks: int = 0  # at the table
+    hidden: bool = False  # nobody may look
     requests: list[Request] = field(default_factory=list)
     rows: dict[str, dict[str, Any]] = field(default_factory=dict)
     ended: threading.Event = field(default_factory=threading.Event)
@@ -60,6 +61,9 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         """Describe the table."""
         self.bigquery.looks += 1
+        if self.bigquery.hidden:
+            self.answer(403, {"error": {"code": 403, "message": "No.", "errors": []}})
+            return
         fields = [{"name": name, "type": "STRING"} for name in self.bigquery.columns]
         names = {"projectId": "acme", "datasetId": "ml_registry", "tableId": "models"}
         self.answer(200, {"tableReference": names, "schema": {"fields": fields}})
