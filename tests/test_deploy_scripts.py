@@ -256,6 +256,15 @@ def test_monitoring_follows_a_function_that_was_deployed_again(deployed: Cloud) 
     ] * 2
 
 
+def test_a_new_trigger_without_dead_letters_is_told(deployed: Cloud) -> None:
+    hint = "run deploy/monitoring.sh dev, so that dead letters are kept"
+    assert hint not in deployed.do("dev").out
+    for subscription in deployed.state["subscriptions"].values():
+        subscription.pop("deadLetterPolicy", None)
+
+    assert hint in deployed.do("dev").out
+
+
 def test_monitoring_of_a_function_whose_name_is_the_end_of_another_is_its_own(
     deployed: Cloud,
 ) -> None:

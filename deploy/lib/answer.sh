@@ -73,10 +73,10 @@ answer::delay() {
     api=$(grep -oE '[a-z]+\.googleapis\.com' <<<"$1" | head -n 1) || return 1
     project::has_api "$api" || return 1
     echo "$api was enabled a moment ago, and does not work yet"
-  elif grep -qiE "actAs' denied|account .*(not found|does not exist)|unknown service account|invalid (service )?account" <<<"$1"; then
+  elif grep -qiE "actAs|act as service account|account .*(not found|does not exist)|unknown service account|invalid (service )?account" <<<"$1"; then
     account=$(grep -oE "[a-z0-9-]+@[a-z0-9.-]+\.gserviceaccount\.com" <<<"$*" | head -n 1) || return 1
     iam::is_ours "$account" || return 1
-    [[ $1 != *"actAs' denied"* ]] || iam::may_act_as "$account" || return 1
+    case $1 in *actAs* | *'act as service account'*) iam::may_act_as "$account" || return 1 ;; esac
     echo "$account is new, and not visible everywhere yet"
   elif grep -qiE 'eventarc\.events\.receiveEvent|eventarc service (agent|account)|unable to publish to cloud pub/sub|build service account' <<<"$1"; then
     echo "a role that was granted a moment ago is not in force yet"

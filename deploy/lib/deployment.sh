@@ -63,7 +63,9 @@ deployment::main() {
     --memory=256MB \
     --ingress-settings=internal-only
   function::bind "$INVOKER_ROLE" "$member"
-  [[ -n $dry_run ]] || deployment::say
+  [[ -z $dry_run ]] || return 0
+  (deployment::say_dead_letters 2>/dev/null) || true
+  deployment::say
 }
 
 # deployment::check: fail unless everything is there that setup.sh makes for `environment`. Sets
@@ -99,6 +101,17 @@ deployment::check_builder() {
   email=$(iam::email "$BUILD_SERVICE_ACCOUNT")
   deployment::check_account "$email" "$1"
   deployment::check_role "$BUILDER_ROLE" "serviceAccount:$email" "$1"
+}
+
+# deployment::say_dead_letters: say if monitoring.sh has to run again: a trigger that was made anew has a
+# subscription without its policy. Who may only deploy may not see that, and goes without.
+deployment::say_dead_letters() {
+  tool::find gcloud pubsub topics describe "$function-dead-letter" --project="$GCP_PROJECT_ID" \
+    && function::find_trigger \
+    && tool::find gcloud pubsub subscriptions describe "$subscription" --project="$GCP_PROJECT_ID" \
+      --format='value(deadLetterPolicy.deadLetterTopic)' \
+    && [[ -z $found ]] \
+    && tool::say "The trigger is new: run deploy/monitoring.sh $environment, so that dead letters are kept."
 }
 
 # deployment::say: print how to see it work.

@@ -44,6 +44,8 @@ WORDS = {
     "not visible to iam": f"NOT_FOUND: Unknown service account. {WHO}",
     "may not act": "ResponseError: status=[403], code=[Forbidden], message=[Permission"
     " 'iam.serviceaccounts.actAs' denied on service account {account} (or it may not exist).]",
+    "may not act to scheduler": "PERMISSION_DENIED: The principal lacks IAM permission"
+    ' "iam.serviceAccounts.actAs" for the resource "{account}" (or the resource may not exist).',
     "not in force": "OperationError: code=7, message=Creating trigger failed: Permission"
     ' "eventarc.events.receiveEvent" denied on "{account}"',
     "no role to build": "OperationError: code=7, message=Build failed: missing permission on the"
