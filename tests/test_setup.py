@@ -172,6 +172,18 @@ def test_no_file_is_left_also_by_a_run_that_is_killed(cloud: Cloud, tmp_path: Pa
     assert [*tmp_path.iterdir()] == []
 
 
+def test_no_file_is_left_also_if_cleaning_up_fails(deployed: Cloud, tmp_path: Path) -> None:
+    deployed.environ |= {"TMPDIR": str(tmp_path), "VERIFY_SECONDS": "1"}
+    deployed.project.row_after, deployed.project.sleep = -1, 1
+    deployed.fault("denied", "storage rm", times=1000)
+
+    ended = deployed.run("verify", "dev")
+
+    assert ended.status == 1
+    assert "verify.sh: gcloud storage rm gs://ml-models-dev/" in ended.err
+    assert [*tmp_path.iterdir()] == []
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [

@@ -31,7 +31,7 @@ script::at_exit() {
 script::clean_up() {
   local step
   for step in "${at_exit[@]}"; do
-    "$step"
+    ("$step") || true # the next one cleans up all the same
   done
 }
 
