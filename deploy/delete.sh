@@ -55,7 +55,13 @@ find_parts() {
 }
 
 find_job() {
-  [[ $1 == reconcile-* ]] && function::find_job
+  [[ $1 == reconcile-* && -z $dry_run ]] || return 1
+  tool::look gcloud scheduler jobs describe "$function" --location="$REGION" \
+    --project="$GCP_PROJECT_ID" --format='value(name)' && return 0
+  case $(answer::status "$found") in
+    NOT_FOUND | DISABLED) return 1 ;; # without the API there is no job
+  esac
+  script::fail "gcloud scheduler jobs describe $function: $found$(answer::remedy "$found")"
 }
 
 # confirm: fail unless somebody agrees to delete `function`.
@@ -69,11 +75,11 @@ confirm() {
 # delete NAME: the job goes first, so that this can be repeated while the function is there.
 delete() {
   if [[ -n $dry_run && $1 == reconcile-* ]] || find_job "$1"; then
-    tool::run gcloud scheduler jobs delete "$function" --location="$REGION" \
+    tool::remove gcloud scheduler jobs delete "$function" --location="$REGION" \
       --project="$GCP_PROJECT_ID" --quiet
   fi
   if [[ -n $dry_run ]] || function::find 'value(name)'; then
-    tool::run gcloud functions delete "$function" --gen2 --project="$GCP_PROJECT_ID" \
+    tool::remove gcloud functions delete "$function" --gen2 --project="$GCP_PROJECT_ID" \
       --region="$REGION" --quiet
   fi
 }

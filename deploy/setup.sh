@@ -39,12 +39,10 @@ main() {
   ((${#environments[@]})) || environments=(dev staging prod)
 
   tool::require gcloud bq
-  for name in "${environments[@]}"; do
-    function::use "$name"
-    bucket::find || true # the name may be taken
-  done
+  look_at_buckets "${environments[@]}"
   iam::need "${PERMISSIONS[@]}"
   project::enable "${APIS[@]}"
+  look_at_buckets "${environments[@]}" # where Cloud Storage's API was off
   iam::find_deployer
   project_roles
   bigquery::make
@@ -54,6 +52,15 @@ main() {
     make_account
   done
   [[ -n $dry_run ]] || tool::say "Ready. Deploy with: $(printf 'deploy/%s.sh ' "${environments[@]}")"
+}
+
+# look_at_buckets ENV…: fail if the name of a bucket is taken.
+look_at_buckets() {
+  local name
+  for name in "$@"; do
+    function::use "$name"
+    bucket::find || true
+  done
 }
 
 project_roles() {

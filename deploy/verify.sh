@@ -39,6 +39,7 @@ main() {
     function::use "$name"
     [[ -n $dry_run ]] || bucket::find \
       || broken "bucket" "gs://$bucket is not there: run deploy/setup.sh $environment"
+    SECONDS=0
     tool::run gcloud storage cp "$root/deploy/config.sh" "gs://$bucket/$artifact" --custom-metadata=uploader=verify
     uploaded=yes
     if [[ -z $dry_run ]] && ! wait_for_row; then
@@ -52,7 +53,6 @@ main() {
 wait_for_row() {
   local sql
   sql="SELECT COUNT(*) FROM \`$GCP_PROJECT_ID.$REGISTRY_TABLE\` WHERE gcs_bucket = '$bucket' AND gcs_path = '$artifact'"
-  SECONDS=0
   while ((SECONDS < VERIFY_SECONDS)); do
     tool::find bigquery::query "$sql" \
       || broken "table" "$REGISTRY_TABLE is not there: run deploy/setup.sh $environment"
@@ -70,7 +70,7 @@ wait_for_row() {
 remove() {
   if [[ -n $uploaded ]]; then
     uploaded=
-    tool::run gcloud storage rm "gs://$bucket/$artifact" --all-versions
+    tool::remove gcloud storage rm "gs://$bucket/$artifact" --all-versions
   fi
 }
 
@@ -97,7 +97,7 @@ diagnose() {
   iam::bound roles/eventarc.serviceAgent "$agent" projects "$GCP_PROJECT_ID" \
     || broken "permissions" "Eventarc's agent lacks its role: gcloud projects add-iam-policy-binding $GCP_PROJECT_ID --member=$agent --role=roles/eventarc.serviceAgent --condition=None"
   check_signing
-  tool::find function::logs ERROR 1h 5 "$environment"
+  tool::find function::logs ERROR "${SECONDS}s" 5 "$environment"
   [[ -z $found ]] || broken "function" "its last errors: $found"
   broken "trigger" "no event came within $VERIFY_SECONDS s; a new trigger takes up to two minutes to work, a new role up to seven"
 }

@@ -48,6 +48,7 @@ def answer() -> Callable[[str, str], str]:
             ),
             "NOT_FOUND",
         ),
+        ("Error in query string: Query error: Not found: Table p:d.t at [1:1]", "NOT_FOUND"),
         # Not allowed; also if it may not exist.
         (f"{SDK}PERMISSION_DENIED: The caller does not have permission. {WHO}", "DENIED"),
         (

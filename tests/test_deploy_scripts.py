@@ -418,6 +418,14 @@ def test_a_job_whose_function_is_gone_can_be_deleted(deployed: Cloud) -> None:
     assert change.startswith("gcloud scheduler jobs delete model-registry-reconcile-dev ")
 
 
+def test_without_the_api_of_cloud_scheduler_there_is_no_job_to_delete(deployed: Cloud) -> None:
+    deployed.state["apis"].remove("cloudscheduler.googleapis.com")
+
+    deployed.do("delete", "reconcile-dev", "--yes")
+
+    assert "model-registry-reconcile-dev" not in deployed.state["functions"]
+
+
 def test_logs_are_readable_and_the_newest_comes_last(deployed: Cloud) -> None:
     contents: list[Json] = [
         {"severity": "ERROR", "jsonPayload": {"message": "it failed"}},

@@ -30,6 +30,16 @@ def test_a_bucket_of_another_project_is_noticed_before_anything_is_made(cloud: C
     fails(cloud, "setup dev", "whose number is 987", "BUCKET_PREFIX", "GCP_PROJECT_ID")
 
 
+def test_a_name_that_is_taken_is_noticed_before_more_than_apis_is_made(cloud: Cloud) -> None:
+    cloud.state["apis"].remove("storage.googleapis.com")
+    cloud.fault("denied", "storage buckets describe", after=1)
+
+    ended = cloud.run("setup", "dev")
+
+    assert [change.split(" ")[1:3] for change in ended.changes] == [["services", "enable"]]
+    assert "set BUCKET_PREFIX=" in ended.err
+
+
 def test_without_the_storage_api_the_bucket_is_looked_at_when_it_is_enabled(
     cloud: Cloud, reached: dict[str, list[Json]]
 ) -> None:
@@ -138,7 +148,7 @@ def test_one_who_has_no_role_to_act_as_the_account_is_told_at_once(ready: Cloud)
     assert "ask an owner of soufianesys" in ended.err.splitlines()[-1]
 
 
-@pytest.mark.parametrize("call", EACH[:5])
+@pytest.mark.parametrize("call", [*EACH[:5], EACH[7]])
 def test_an_answer_that_is_lost_is_looked_up(
     cloud: Cloud, reached: dict[str, list[Json]], call: str
 ) -> None:

@@ -7,7 +7,7 @@
 answer::reason() {
   awk '/^(ERROR: |BigQuery error in |Error in query string)/ { found = 1 } { all = all $0 " " } found { error = error $0 " " }
     END { print (error ? error : all) }' <<<"$1" | tr -s '[:space:]' ' ' | cut -c 1-600 \
-    | sed -E "s/^ //; s/ $//; s/^ERROR: (\(gcloud[^)]*\) )?//; s/^(BigQuery error in [a-z -]+ operation|Error in query string): //; s/^Error processing job '[^']*': //; s/([a-z0-9]-) ([a-z0-9])/\1\2/g" # bq breaks lines, also after a dash
+    | sed -E "s/^ //; s/ $//; s/^ERROR: (\(gcloud[^)]*\) )?//; s/^(BigQuery error in [a-z -]+ operation|Error in query string): //; s/^Error processing job '[^']*': //; s/^Query error: //; s/([a-z0-9]-) ([a-z0-9])/\1\2/g" # bq breaks lines, also after a dash
 }
 
 # answer::status REASON: print NOT_FOUND, DENIED, DISABLED (an API), EXISTS or BUSY; nothing for another
@@ -78,7 +78,7 @@ answer::delay() {
     iam::is_ours "$account" || return 1
     case $1 in *actAs* | *'act as service account'*) iam::may_act_as "$account" || return 1 ;; esac
     echo "$account is new, and not visible everywhere yet"
-  elif grep -qiE 'eventarc\.events\.receiveEvent|eventarc service (agent|account)|unable to publish to cloud pub/sub|build service account' <<<"$1"; then
+  elif grep -qiE 'eventarc\.events\.receiveEvent|eventarc service (agent|account)|unable to publish to cloud pub/sub|build service account|grant storage object viewer permission to|retrieve the repository metadata|take a few minutes to propagate' <<<"$1"; then
     echo "a role that was granted a moment ago is not in force yet"
   elif [[ $1 == *'annot find metric'* ]]; then
     echo "the metric is new, and not visible yet"
@@ -89,9 +89,13 @@ answer::delay() {
 
 # answer::remedy REASON: print what to do about an error, as the end of a sentence.
 answer::remedy() {
+  local api
   case $(answer::status "$1") in
     DENIED) echo ": ask an owner of $GCP_PROJECT_ID to run it" ;;
-    DISABLED) echo ": run deploy/setup.sh, which enables the APIs" ;;
+    DISABLED)
+      api=$(grep -oE '[a-z]+\.googleapis\.com' <<<"$1" | head -n 1) || true
+      echo ": gcloud services enable ${api:-<API>} --project=$GCP_PROJECT_ID"
+      ;;
     BUSY) echo ": run it again later; it goes on where it was" ;;
   esac
 }

@@ -62,6 +62,16 @@ tool::make() {
   echo "${line% }"
 }
 
+# tool::remove COMMAND…: run a command that deletes something, or end. What is gone at a second try is done:
+# an answer may have been lost.
+tool::remove() {
+  tool::make tool::gone "$@"
+}
+
+tool::gone() {
+  [[ $(answer::status "$failure") == NOT_FOUND ]]
+}
+
 # tool::attempt COMMAND…: run a command once. On failure set `failure` to the reason, and return 1.
 tool::attempt() {
   # bq prints its errors on standard output.

@@ -46,6 +46,14 @@ WORDS = {
     " 'iam.serviceaccounts.actAs' denied on service account {account} (or it may not exist).]",
     "may not act to scheduler": "PERMISSION_DENIED: The principal lacks IAM permission"
     ' "iam.serviceAccounts.actAs" for the resource "{account}" (or the resource may not exist).',
+    "no sources": "OperationError: code=3, message=Build failed with status: FAILURE and message:"
+    " Access to bucket gcf-v2-sources-1-us-central1 denied. You must grant Storage Object Viewer"
+    " permission to {account}.",
+    "no repository": "OperationError: code=7, message=Unable to retrieve the repository metadata"
+    " for projects/p/locations/us-central1/repositories/gcf-artifacts.",
+    "no image": "OperationError: code=7, message=Google Cloud Run Service Agent must have"
+    " permission to read the image. If you just enabled the Cloud Run API, the permissions might"
+    " take a few minutes to propagate.",
     "not in force": "OperationError: code=7, message=Creating trigger failed: Permission"
     ' "eventarc.events.receiveEvent" denied on "{account}"',
     "no role to build": "OperationError: code=7, message=Build failed: missing permission on the"
