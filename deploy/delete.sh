@@ -55,13 +55,7 @@ find_parts() {
 }
 
 find_job() {
-  [[ $1 == reconcile-* && -z $dry_run ]] || return 1
-  tool::look gcloud scheduler jobs describe "$function" --location="$REGION" \
-    --project="$GCP_PROJECT_ID" --format='value(name)' && return 0
-  case $(answer::status "$found") in
-    NOT_FOUND | DISABLED) return 1 ;; # without the API there is no job
-  esac
-  script::fail "gcloud scheduler jobs describe $function: $found$(answer::remedy "$found")"
+  [[ $1 == reconcile-* ]] && function::find_job
 }
 
 # confirm: fail unless somebody agrees to delete `function`.

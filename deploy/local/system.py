@@ -311,8 +311,8 @@ def choose_ports() -> dict[str, int]:
                 fail(f"{name}: expected a free port, found {value}: {reason}")
             ports[name] = probe.getsockname()[1]
             if int(value) == 0:
-                # For a minute, a connection that has just ended keeps the port from whoever else
-                # asks for any port.
+                # For a minute, a connection that has just ended keeps the port from programs that
+                # ask for any port.
                 with socket.create_connection((HOST, ports[name])):
                     probe.accept()[0].close()
     return ports
