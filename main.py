@@ -53,7 +53,7 @@ try:
 except (InvalidSettings, NoCredentials) as error:
     sys.exit(f"The function cannot start. {error}")
 
-_TABLE = RegistryTable(_CLIENT, _SETTINGS.table)
+_TABLE = RegistryTable(_CLIENT, _SETTINGS.table, threads=_SETTINGS.threads)
 
 gc.freeze()  # all of this stays, so no collection needs to look at it
 gc.enable()

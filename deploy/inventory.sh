@@ -77,11 +77,10 @@ check_setup() {
   bigquery::check "$1"
 }
 
-# People call it from outside, so IAM protects it, not the ingress settings. To answer more than one
-# request at a time, an instance needs a whole CPU.
+# People call it from outside, so IAM protects it, not the ingress settings.
 deploy() {
-  deployment::command inventory
-  tool::run "${deployment[@]}" --trigger-http --max-instances=2 --memory=512MB --cpu=1 --concurrency=40
+  deployment::command inventory 40
+  tool::run "${deployment[@]}" --trigger-http --max-instances=2 --memory=512MB
 }
 
 say_deployed() {

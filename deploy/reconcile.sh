@@ -84,8 +84,8 @@ check_setup() {
 
 # One instance and one request at a time: two would correct the same differences.
 deploy() {
-  deployment::command reconcile "$DEADLINE" "BUCKET=$bucket"
-  tool::run "${deployment[@]}" --trigger-http --max-instances=1 --concurrency=1 --memory=512MB --cpu=1
+  deployment::command reconcile 1 "$DEADLINE" "BUCKET=$bucket"
+  tool::run "${deployment[@]}" --trigger-http --max-instances=1 --memory=512MB
 }
 
 # Make or update the job that calls the function. gcloud refuses a URL without its scheme, even one

@@ -9,6 +9,7 @@ from google.api_core.exceptions import RetryError
 from google.auth.credentials import AnonymousCredentials
 from google.auth.exceptions import DefaultCredentialsError
 from google.cloud import bigquery
+from requests.adapters import HTTPAdapter
 
 from registry.errors import NoCredentials
 from registry.settings import Settings
@@ -41,14 +42,19 @@ def connect(settings: Settings) -> bigquery.Client:
     """
     Make BigQuery's client; nothing is sent yet.
 
+    It keeps a connection for each thread. By default it would keep ten, and throw the others away.
+
     Raises:
         NoCredentials: This machine has none.
     """
     credentials = AnonymousCredentials() if settings.emulated else None  # type: ignore[no-untyped-call] # google-auth types this class in part
     try:
-        return bigquery.Client(project=settings.project, credentials=credentials)
+        client = bigquery.Client(project=settings.project, credentials=credentials)
     except (DefaultCredentialsError, OSError) as error:
         raise NoCredentials(f"expected Google credentials, found: {error}: {LOG_IN}") from error
+    for scheme in ("https://", "http://"):
+        client._http.mount(scheme, HTTPAdapter(pool_maxsize=settings.threads))  # noqa: SLF001 - the client takes no other way to set this
+    return client
 
 
 def reasons(error: BaseException | None) -> list[str]:

@@ -8,6 +8,7 @@ from typing import Self
 from registry.errors import InvalidSettings
 
 DEFAULT_TABLE = "ml_registry.models"
+DEFAULT_THREADS = 32
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,6 +18,7 @@ class Settings:
     project: str
     table: str
     emulated: bool
+    threads: int = DEFAULT_THREADS
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str]) -> Self:
@@ -27,6 +29,8 @@ class Settings:
         - `REGISTRY_TABLE`, `<dataset>.<table>`: the table, `ml_registry.models` by default.
         - `BIGQUERY_EMULATOR_HOST`, an address: BigQuery is there and needs no credentials. It is
           the client library's own variable; the library reads it too.
+        - `THREADS`, a number: how many requests an instance answers at once, 32 by default. It is
+          the framework's own variable; the framework reads it too.
 
         Raises:
             InvalidSettings: Some are missing or unreadable; the message names each.
@@ -34,6 +38,7 @@ class Settings:
         project = environ.get("GCP_PROJECT_ID") or ""
         table = environ.get("REGISTRY_TABLE") or DEFAULT_TABLE
         emulator = environ.get("BIGQUERY_EMULATOR_HOST") or ""
+        threads = environ.get("THREADS") or str(DEFAULT_THREADS)
         problems = []
         if not project:
             problems.append("GCP_PROJECT_ID: expected the project's id, found nothing; set it")
@@ -45,6 +50,8 @@ class Settings:
             problems.append(
                 f"BIGQUERY_EMULATOR_HOST: expected http://<host>:<port>, found {emulator!r}"
             )
+        if not re.fullmatch(r"[1-9][0-9]{0,2}", threads):
+            problems.append(f"THREADS: expected a number from 1 to 999, found {threads!r}")
         if problems:
             raise InvalidSettings("; ".join(problems))
-        return cls(project=project, table=table, emulated=bool(emulator))
+        return cls(project=project, table=table, emulated=bool(emulator), threads=int(threads))

@@ -1,6 +1,7 @@
 """Appends to the registry's tables in BigQuery; nothing else writes to them."""
 
 import contextlib
+import math
 import time
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
@@ -31,6 +32,7 @@ LOOK_AGAIN_SECONDS = 10.0
 
 # The client passes this on to requests, which takes the pair.
 _SOCKET = cast("float", (CONNECT_SECONDS, ANSWER_SECONDS))
+_COMPLETE = frozenset[str](), math.inf
 _SHOWN_CAUSES = 3
 _BUSY = {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS}
 _TRANSIENT_REASONS = {"rateLimitExceeded", "backendError", "internalError"}
@@ -52,18 +54,19 @@ class RegistryTable:
     function, on several threads at once.
     """
 
-    def __init__(self, client: bigquery.Client, table: str) -> None:
-        """`table` is `<dataset>.<table>` in the client's project."""
+    def __init__(self, client: bigquery.Client, table: str, *, threads: int = 1) -> None:
+        """`table` is `<dataset>.<table>` in the client's project; `threads` append at once."""
         self._client = client
         self._table = bigquery.TableReference.from_string(table, client.project)
         dataset = bigquery.DatasetReference(self._table.project, self._table.dataset_id)
         self._vanished = dataset.table("vanished")
-        # Of a table, by its name: the columns it has, and when to look again if one is missing.
-        self._columns: dict[str, tuple[AbstractSet[str], float]] = {}
+        # Of a table, by its name: the columns that it lacks, and when to look for them again.
+        self._lacking: dict[str, tuple[AbstractSet[str], float]] = {}
         # A socket timeout covers neither DNS, nor a token refresh, nor a trickling answer. So each
-        # attempt runs on a thread that we abandon when it is late. Threads start with the first
-        # event, so not before the server has forked.
-        self._attempts = ThreadPoolExecutor(max_workers=32, thread_name_prefix="attempt")
+        # attempt runs on a thread that we abandon when it is late. An abandoned one may go on for
+        # a while, so there are twice as many. Threads start with the first event, so not before
+        # the server has forked.
+        self._attempts = ThreadPoolExecutor(2 * threads, thread_name_prefix="attempt")
 
     def append(self, *registrations: Registration) -> None:
         """
@@ -100,7 +103,6 @@ class RegistryTable:
             found = explain(error, _REMEDIES)
             raise AppendFailed(f"expected {table} to take the row, {found}") from error
         if row_errors:
-            self._columns.pop(table.table_id, None)  # it may have changed
             problems = [problem for refused in row_errors for problem in refused["errors"]]
             # One bad row makes BigQuery mark the good ones "stopped": report the bad one.
             causes = [one for one in problems if one.get("reason") != "stopped"] or problems
@@ -115,7 +117,11 @@ class RegistryTable:
     def _attempt(
         self, table: bigquery.TableReference, rows: Mapping[str, Mapping[str, str | None]]
     ) -> Sequence[Mapping[str, Any]]:
-        return self._attempts.submit(self._send, table, rows).result(ATTEMPT_SECONDS)
+        attempt = self._attempts.submit(self._send, table, rows)
+        try:
+            return attempt.result(ATTEMPT_SECONDS)
+        finally:
+            attempt.cancel()  # if all threads were busy, it has not begun, and must not any more
 
     def _send(
         self, table: bigquery.TableReference, rows: Mapping[str, Mapping[str, str | None]]
@@ -125,9 +131,24 @@ class RegistryTable:
 
         A new column takes some minutes to reach BigQuery's streaming. If it may not ignore the
         column, it refuses the row meanwhile, and the event comes again. Otherwise it would drop
-        the value, for good.
+        the value, for good. So what the table lacks is looked up only after a refusal, and from
+        then on from time to time, because somebody may add the columns.
         """
-        lacking = self._lacking(table, {column for row in rows.values() for column in row})
+        columns = {column for row in rows.values() for column in row}
+        lacking, look_again = self._lacking.get(table.table_id, _COMPLETE)
+        if time.monotonic() >= look_again:
+            lacking = self._look(table, columns)
+        row_errors = self._stream(table, rows, lacking)
+        if row_errors and (found := self._look(table, columns)) != lacking:
+            row_errors = self._stream(table, rows, found)
+        return row_errors
+
+    def _stream(
+        self,
+        table: bigquery.TableReference,
+        rows: Mapping[str, Mapping[str, str | None]],
+        lacking: AbstractSet[str],
+    ) -> Sequence[Mapping[str, Any]]:
         return self._client.insert_rows_json(
             table,
             list(rows.values()),
@@ -137,24 +158,15 @@ class RegistryTable:
             timeout=_SOCKET,
         )
 
-    def _lacking(
-        self, table: bigquery.TableReference, columns: AbstractSet[str]
-    ) -> AbstractSet[str]:
-        """
-        Return the columns that a table lacks.
-
-        It looks at the table once. If a column is missing, it looks again from time to time,
-        because somebody may have added it. If it cannot look, all are missing: then BigQuery takes
-        the row, or says what is wrong.
-        """
-        known, look_again = self._columns.get(table.table_id, (frozenset(), 0.0))
-        if not columns <= known and time.monotonic() >= look_again:
-            known = frozenset()
-            with contextlib.suppress(GoogleAPIError, GoogleAuthError, OSError):
-                found = self._client.get_table(table, retry=cast("Retry", None), timeout=_SOCKET)
-                known = frozenset(field.name.lower() for field in found.schema)
-            self._columns[table.table_id] = known, time.monotonic() + LOOK_AGAIN_SECONDS
-        return columns - known
+    def _look(self, table: bigquery.TableReference, columns: AbstractSet[str]) -> AbstractSet[str]:
+        """Return the columns that a table lacks; if it cannot be looked at, what is known of it."""
+        lacking, _ = self._lacking.get(table.table_id, _COMPLETE)
+        with contextlib.suppress(GoogleAPIError, GoogleAuthError, OSError):
+            found = self._client.get_table(table, retry=cast("Retry", None), timeout=_SOCKET)
+            lacking = columns - {field.name.lower() for field in found.schema}
+        look_again = time.monotonic() + LOOK_AGAIN_SECONDS if lacking else math.inf
+        self._lacking[table.table_id] = lacking, look_again
+        return lacking
 
 
 def _may_retry(error: Exception) -> bool:

@@ -121,9 +121,10 @@ class Terminal(io.StringIO):
 class Function:
     """The deployed function, as functions-framework serves it."""
 
-    def __init__(self, url: str, log: Path) -> None:
+    def __init__(self, url: str, log: Path, process: subprocess.Popen[bytes]) -> None:
         """`log` is what it prints."""
         self.url = url
+        self.process = process
         self._log = log
         self._read = 0
 
@@ -165,7 +166,7 @@ def serving(
     with process([environment / "bin/functions-framework"], log, settings, source) as running:
         url = f"http://127.0.0.1:{port}/"
         wait_until(answers(url, running, log))
-        yield Function(url, log)
+        yield Function(url, log, running)
 
 
 @pytest.fixture(scope="session")

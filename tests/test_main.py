@@ -4,12 +4,14 @@ import itertools
 import json
 import subprocess
 import sys
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import functions_framework
+import psutil
 import pytest
 import requests
 from google.cloud import bigquery
@@ -18,6 +20,7 @@ from tests import PROJECT, ROOT
 from tests.benchmarks import google
 from tests.conftest import Function, serving
 from tests.events import HEADERS, LOG_KEYS, body, select
+from tests.processes import wait_until
 from tests.servers import bigquery as server
 
 # As Google starts the function, whatever is set on this machine.
@@ -212,6 +215,31 @@ def test_no_acknowledged_event_is_missing_with_bigquery_failing_half_of_the_time
     assert sorted(acknowledged) == sorted(int(row["generation"]) for row in bigquery.rows.values())
     assert len(acknowledged) == 40
     assert any(line["outcome"] == "failed" for line in lines)
+
+
+def test_an_instance_that_is_told_to_end_finishes_the_events_that_it_has(tmp_path: Path) -> None:
+    """As many as it takes at once. Google sends SIGTERM, and SIGKILL ten seconds later."""
+    ending = threading.Event()
+
+    def wait(handler: server.Handler, request: server.Request) -> None:
+        ending.wait(30)
+        server.well(handler, request)
+
+    with (
+        server.bigquery_server(itertools.repeat(wait)) as bigquery,
+        serving(tmp_path, bigquery.url, THREADS="32") as function,
+        ThreadPoolExecutor(32) as pool,
+    ):
+        data = [json.dumps(body(generation=generation)) for generation in range(32)]
+        answers = [pool.submit(function.post, HEADERS, text) for text in data]
+        wait_until(lambda: len(bigquery.requests) == 32)
+        function.process.terminate()
+        wait_until(lambda: not psutil.Process(function.process.pid).net_connections())
+        ending.set()
+
+        assert [answer.result().status_code for answer in answers] == [200] * 32
+        assert function.process.wait(10) == 0
+    assert len(bigquery.rows) == 32
 
 
 def test_a_missing_setting_fails_the_start_and_is_named() -> None:

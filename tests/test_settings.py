@@ -55,14 +55,22 @@ def test_every_setting_can_be_overridden() -> None:
             "GCP_PROJECT_ID": "example.com:acme",
             "REGISTRY_TABLE": "ml.model-uploads",
             "BIGQUERY_EMULATOR_HOST": "http://localhost:9050",
+            "THREADS": "8",
         }
     )
 
-    assert settings == Settings(project="example.com:acme", table="ml.model-uploads", emulated=True)
+    assert settings == Settings(
+        project="example.com:acme", table="ml.model-uploads", emulated=True, threads=8
+    )
 
 
 def test_an_empty_variable_is_one_that_is_not_set() -> None:
-    environ = {"GCP_PROJECT_ID": "acme", "REGISTRY_TABLE": "", "BIGQUERY_EMULATOR_HOST": ""}
+    environ = {
+        "GCP_PROJECT_ID": "acme",
+        "REGISTRY_TABLE": "",
+        "BIGQUERY_EMULATOR_HOST": "",
+        "THREADS": "",
+    }
 
     assert Settings.from_environ({"GCP_PROJECT_ID": "acme"}) == Settings.from_environ(environ)
 
@@ -80,6 +88,9 @@ def test_an_empty_variable_is_one_that_is_not_set() -> None:
         ("REGISTRY_TABLE", "`ml_registry.models`"),
         ("BIGQUERY_EMULATOR_HOST", "localhost:9050"),  # the client library would not reach it
         ("BIGQUERY_EMULATOR_HOST", "http://"),
+        ("THREADS", "many"),
+        ("THREADS", "0"),
+        ("THREADS", "-1"),
     ],
 )
 def test_a_bad_setting_is_named_with_what_was_expected(name: str, value: str) -> None:

@@ -1,5 +1,6 @@
 """The registry's table in BigQuery, when BigQuery is well and when it is not."""
 
+import contextlib
 import itertools
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -18,12 +19,13 @@ ATTEMPT_SECONDS = 10
 BOUND_SECONDS = 45
 
 
-def connect(bigquery: BigQueryServer, monkeypatch: pytest.MonkeyPatch) -> RegistryTable:
+def connect(
+    bigquery: BigQueryServer, monkeypatch: pytest.MonkeyPatch, *, threads: int = 1
+) -> RegistryTable:
     """Make the table as the function does."""
     monkeypatch.setenv("BIGQUERY_EMULATOR_HOST", bigquery.url)
-    environ = {"GCP_PROJECT_ID": "acme", "BIGQUERY_EMULATOR_HOST": bigquery.url}
-    settings = Settings.from_environ(environ)
-    return RegistryTable(clients.connect(settings), settings.table)
+    settings = Settings(project="acme", table="ml_registry.models", emulated=True, threads=threads)
+    return RegistryTable(clients.connect(settings), settings.table, threads=threads)
 
 
 def test_a_row_is_sent_with_its_insert_id_and_no_column_is_ignored(
@@ -48,18 +50,19 @@ ALL = list(registration().row())
 NINE = ALL[:9]
 
 
-def test_the_table_is_looked_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_table_that_takes_its_rows_is_never_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
     with server.bigquery_server() as bigquery:
         table = connect(bigquery, monkeypatch)
         for generation in range(5):
             table.append(registration(generation=generation))
 
-    assert (bigquery.looks, len(bigquery.requests), len(bigquery.rows)) == (1, 5, 5)
+    assert (bigquery.looks, len(bigquery.requests), len(bigquery.rows)) == (0, 5, 5)
 
 
 def test_an_old_table_works_and_columns_that_it_gains_are_filled(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    """It is looked at once, because it refuses the first row."""
     with server.bigquery_server() as bigquery:
         bigquery.columns, bigquery.streamed = [name.title() for name in NINE], NINE
         table = connect(bigquery, monkeypatch)
@@ -69,7 +72,7 @@ def test_an_old_table_works_and_columns_that_it_gains_are_filled(
         bigquery.columns = bigquery.streamed = ALL
         table.append(registration(generation=5))
 
-    assert (bigquery.looks, len(bigquery.requests)) == (1, 6)
+    assert (bigquery.looks, len(bigquery.requests)) == (1, 7)
     assert old == [NINE] * 5
     assert list(bigquery.rows.values())[-1] == registration(generation=5).row()
 
@@ -93,30 +96,33 @@ def test_a_column_that_streaming_does_not_know_yet_is_never_dropped(
     assert [len(row) for row in bigquery.rows.values()] == [9, 13]
 
 
-def test_a_table_that_has_lost_columns_works_from_the_next_event_on(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_a_table_that_has_lost_columns_works(monkeypatch: pytest.MonkeyPatch) -> None:
     """Somebody has restored an old one."""
     with server.bigquery_server() as bigquery:
         table = connect(bigquery, monkeypatch)
         table.append(registration())
         bigquery.columns = bigquery.streamed = NINE
-        with pytest.raises(AppendFailed, match="no such field"):
-            table.append(registration(generation=2))
         table.append(registration(generation=2))
 
     assert [len(row) for row in bigquery.rows.values()] == [13, 9]
 
 
-def test_a_table_that_cannot_be_looked_at_gets_its_rows(monkeypatch: pytest.MonkeyPatch) -> None:
-    """And is not asked again with each event."""
+def test_a_table_that_may_not_be_looked_at_is_taken_as_it_was(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("registry.table.LOOK_AGAIN_SECONDS", 0)
     with server.bigquery_server() as bigquery:
+        bigquery.columns = bigquery.streamed = NINE
         bigquery.hidden = True
         table = connect(bigquery, monkeypatch)
-        for generation in range(5):
-            table.append(registration(generation=generation))
+        with pytest.raises(AppendFailed, match="no such field"):
+            table.append(registration())
+        bigquery.hidden = False
+        table.append(registration())
+        bigquery.hidden = True
+        table.append(registration(generation=2))
 
-    assert (bigquery.looks, [len(row) for row in bigquery.rows.values()]) == (1, [13] * 5)
+    assert (bigquery.looks, [len(row) for row in bigquery.rows.values()]) == (3, [9, 9])
 
 
 def test_a_column_that_is_not_of_the_lineage_is_missed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -262,11 +268,45 @@ def test_an_address_where_nobody_listens_is_an_error(monkeypatch: pytest.MonkeyP
         table.append(registration())
 
 
-def test_the_client_is_used_by_all_events(monkeypatch: pytest.MonkeyPatch) -> None:
-    with server.bigquery_server() as bigquery:
-        table = connect(bigquery, monkeypatch)
-        for generation in range(20):
-            table.append(registration(generation=generation))
+# --- Many events at once --------------------------------------------------------------------------
 
-    assert len(bigquery.rows) == 20
-    assert len({request.connection for request in bigquery.requests}) == 1
+
+def test_each_thread_keeps_its_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also while fewer events come."""
+    with server.bigquery_server(itertools.repeat(server.late(0.1, server.well))) as bigquery:
+        table = connect(bigquery, monkeypatch, threads=16)
+        with ThreadPoolExecutor(16) as pool:
+            for wave in range(5):
+                events = [registration(generation=16 * wave + number) for number in range(16)]
+                list(pool.map(table.append, events))
+
+    assert len(bigquery.rows) == 80
+    assert 10 < len({request.connection for request in bigquery.requests}) <= 16
+
+
+def test_late_attempts_leave_room_for_others_and_their_number_is_bounded(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Two threads; the answers to their first events never end."""
+    monkeypatch.setattr("registry.table._RETRY", _RETRY.with_timeout(0))
+    monkeypatch.setattr("registry.table.ATTEMPT_SECONDS", 0.5)
+    with server.bigquery_server([server.dripping] * 4) as bigquery:
+        table = connect(bigquery, monkeypatch, threads=2)
+
+        def is_appended(generation: int) -> bool:
+            with contextlib.suppress(AppendFailed):
+                table.append(registration(generation=generation))
+                return True
+            return False
+
+        with ThreadPoolExecutor(2) as pool:
+            first = list(pool.map(is_appended, range(2)))
+            bigquery.answers = iter([])
+            then = list(pool.map(is_appended, range(2, 12)))
+            bigquery.answers = iter([server.dripping] * 2)
+            more = list(pool.map(is_appended, range(12, 14)))
+            without_a_thread = list(pool.map(is_appended, range(14, 16)))
+
+    assert (first, then, more) == ([False] * 2, [True] * 10, [False] * 2)
+    assert without_a_thread == [False] * 2
+    assert len(bigquery.requests) == 14

@@ -6,17 +6,23 @@ RECEIVER_ROLE=roles/eventarc.eventReceiver # on the project: to get the bucket's
 INVOKER_ROLE=roles/run.invoker             # on the function: to deliver them; it takes no anonymous call
 BUILDER_ROLE=roles/run.builder             # the build account's, on the project: source, image and log
 
-# deployment::command ENTRY_POINT [TIMEOUT [NAME=VALUE]]: set `deployment` to the deploy command for
-# `function`, with the options that all functions have, and one more environment variable. A redeploy
+# How many events an instance gets at once. tests/benchmarks/README.md has what 8 to 80 do.
+CONCURRENCY=32
+
+# deployment::command ENTRY_POINT CONCURRENCY [TIMEOUT [NAME=VALUE]]: set `deployment` to the deploy command
+# for `function`, with the options that all functions have, and one more environment variable. A redeploy
 # sends all options: what is left out is reset. Only a new function is closed to anonymous calls: that
 # sets a policy, which those who may only deploy may not.
+#
+# CONCURRENCY is how many requests an instance gets at once; it needs as many threads to answer them, and
+# for more than one a whole CPU: https://docs.cloud.google.com/run/docs/about-concurrency
 #
 # SOURCE_DATE_EPOCH shortens a start: Python checks compiled sources by content, because an image does
 # not keep the times of files.
 deployment::command() {
-  local variables=GCP_PROJECT_ID=$GCP_PROJECT_ID
+  local variables=GCP_PROJECT_ID=$GCP_PROJECT_ID,THREADS=$2
   [[ $REGISTRY_TABLE == ml_registry.models ]] || variables+=,REGISTRY_TABLE=$REGISTRY_TABLE
-  variables+=${3:+,$3}
+  variables+=${4:+,$4}
   deployment=(
     gcloud functions deploy "$function" --gen2
     --project="$GCP_PROJECT_ID"
@@ -28,7 +34,9 @@ deployment::command() {
     --build-service-account="projects/$GCP_PROJECT_ID/serviceAccounts/$(iam::email "$BUILD_SERVICE_ACCOUNT")"
     --set-env-vars="$variables"
     --set-build-env-vars=SOURCE_DATE_EPOCH=315532800
-    --timeout="${2:-60s}"
+    --timeout="${3:-60s}"
+    --cpu=1
+    --concurrency="$2"
     --quiet
   )
   if ! function::find 'value(name)'; then
@@ -52,7 +60,7 @@ deployment::main() {
   # The trigger's location is the bucket's. Without --retry a failed event is dropped. Eventarc's
   # deliveries count as internal: https://docs.cloud.google.com/run/docs/securing/ingress and
   # https://docs.cloud.google.com/functions/docs/networking/network-settings
-  deployment::command register_model
+  deployment::command register_model "$CONCURRENCY"
   tool::run "${deployment[@]}" \
     --trigger-event-filters=type=google.cloud.storage.object.v1.finalized \
     --trigger-event-filters=bucket="$bucket" \
