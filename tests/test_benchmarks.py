@@ -74,7 +74,7 @@ def test_an_unknown_benchmark_is_bad_usage() -> None:
     ended = subprocess.run([RUN, "speed"], capture_output=True, text=True, check=False)
 
     assert ended.returncode == 2
-    assert "expected function or sizes, found speed" in ended.stderr
+    assert "expected function, sizes or cost, found speed" in ended.stderr
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
 #
 # Measure the function next to the bare framework and the usual function, then the reconciliation and
-# the views at growing sizes. It takes twelve minutes, on a machine that does nothing else.
+# the views at growing sizes. It takes twelve minutes, on a machine that does nothing else. `cost` reckons
+# from the results what Google Cloud charges.
 #
-# Usage: tests/benchmarks/run.sh [function [option…] | sizes [option…]]
+# Usage: tests/benchmarks/run.sh [function [option…] | sizes [option…] | cost]
 #
 # Each has --help.
 
@@ -17,13 +18,15 @@ source "$root/deploy/lib/python.sh"
 
 main() {
   case "${1-}" in
-    "" | function | sizes) ;;
+    "" | function | sizes | cost) ;;
     --help | -h) script::usage && exit ;;
-    *) script::bad_usage "expected function or sizes, found $1" ;;
+    *) script::bad_usage "expected function, sizes or cost, found $1" ;;
   esac
-  command -v openssl >/dev/null || script::fail "expected openssl on the PATH, found none: apt-get install openssl"
   python::environments "$root"
-  python::environment "$root/.local/venv/deployed" 3.12 "$root/requirements.txt"
+  if [[ ${1-} != cost ]]; then # which measures nothing
+    command -v openssl >/dev/null || script::fail "expected openssl on the PATH, found none: apt-get install openssl"
+    python::environment "$root/.local/venv/deployed" 3.12 "$root/requirements.txt"
+  fi
   exec .venv/bin/python -m "tests.benchmarks${1:+.$1}" "${@:2}"
 }
 
