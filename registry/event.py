@@ -1,5 +1,7 @@
 """What a Cloud Storage event says about an object."""
 
+import base64
+import contextlib
 import json
 import re
 from collections.abc import Mapping
@@ -13,6 +15,15 @@ from registry.artifact import INT64_MAX
 from registry.errors import InvalidEvent, OtherEventType, shorten
 
 FINALIZED = "google.cloud.storage.object.v1.finalized"
+
+_PUBLISHED = "google.cloud.pubsub.topic.v1.messagePublished"
+# The types of a bucket's notifications, and of the same as events.
+_NOTIFICATIONS = {
+    "OBJECT_FINALIZE": FINALIZED,
+    "OBJECT_DELETE": "google.cloud.storage.object.v1.deleted",
+    "OBJECT_ARCHIVE": "google.cloud.storage.object.v1.archived",
+    "OBJECT_METADATA_UPDATE": "google.cloud.storage.object.v1.metadataUpdated",
+}
 
 # Cloud Storage's own limits.
 _BUCKET_MAX_BYTES = 222
@@ -70,6 +81,29 @@ class StorageObject:
             md5_hash=_optional_text(data, "md5Hash"),
             metadata=_metadata(data),
         )
+
+
+def unwrap(event: CloudEvent) -> CloudEvent:
+    """
+    Return the event that a Pub/Sub message holds. A dead letter that is sent again arrives in one.
+
+    Never raises. Any other event or message is returned as it is.
+    https://docs.cloud.google.com/storage/docs/pubsub-notifications
+    """
+    if event["type"] != _PUBLISHED:
+        return event
+    message = _mapping(_mapping(event.data).get("message"))
+    kind = _NOTIFICATIONS.get(str(_mapping(message.get("attributes")).get("eventType")))
+    if kind is None:
+        return event
+    data = message.get("data")
+    with contextlib.suppress(ValueError, RecursionError):  # then it is reported as it is
+        data = json.loads(base64.b64decode(str(data)))
+    return CloudEvent({**event.get_attributes(), "type": kind}, data)
+
+
+def _mapping(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
 
 
 def _text(data: Mapping[str, Any], key: str, *, max_bytes: int) -> str:

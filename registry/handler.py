@@ -8,7 +8,7 @@ from cloudevents.http import CloudEvent
 from registry.artifact import ArtifactPath
 from registry.environment import Environment
 from registry.errors import FolderMarker, InvalidEvent, NotForTheRegistry, UploadPart, shorten
-from registry.event import StorageObject
+from registry.event import StorageObject, unwrap
 from registry.outcome import Outcome, Result, Severity
 from registry.registration import Registration
 from registry.table import RegistryTable
@@ -21,6 +21,7 @@ def register(event: CloudEvent, table: RegistryTable, clock: Callable[[], dateti
     Never raises: what went wrong is in the outcome, whose `error` is set if the event has to be
     delivered again. `clock` returns the time of the registration, with a time zone.
     """
+    event = unwrap(event)
     stored = artifact = environment = failure = None
     try:
         stored = StorageObject.from_event(event)

@@ -1,13 +1,16 @@
 """What a Cloud Storage event says of an object."""
 
+import base64
+import json
 from datetime import UTC, datetime
 
 import pytest
+from cloudevents.http import CloudEvent
 from hypothesis import given
 from hypothesis import strategies as st
 
 from registry.errors import InvalidEvent, OtherEventType
-from registry.event import FINALIZED, StorageObject
+from registry.event import FINALIZED, StorageObject, unwrap
 from tests.events import MISSING, body, finalized, json_values
 
 
@@ -161,6 +164,55 @@ def test_a_long_value_is_shown_in_part() -> None:
 def test_another_event_type_names_the_trigger_that_is_needed(event_type: str) -> None:
     with pytest.raises(OtherEventType, match=f"found '{event_type}'.*type={FINALIZED}"):
         StorageObject.from_event(finalized(body(), event_type))
+
+
+PUBLISHED = "google.cloud.pubsub.topic.v1.messagePublished"
+
+
+def published(message: object) -> CloudEvent:
+    return finalized({"message": message, "subscription": "projects/p/subscriptions/s"}, PUBLISHED)
+
+
+def test_a_notification_in_a_message_is_the_event_that_it_was() -> None:
+    data = base64.b64encode(json.dumps(body()).encode()).decode()
+    message = published({"attributes": {"eventType": "OBJECT_FINALIZE"}, "data": data})
+
+    event = unwrap(message)
+
+    assert (event["type"], event["id"], event.data) == (FINALIZED, message["id"], body())
+    assert StorageObject.from_event(event) == StorageObject.from_event(finalized(body()))
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        None,  # a configuration that sends no payload
+        7,
+        "not base64",
+        "é",
+        base64.b64encode(b"no JSON").decode(),
+        base64.b64encode(b"[" * 100_000).decode(),  # deeper than Python reads
+        base64.b64encode(b"9" * 5000).decode(),  # longer than Python reads
+        base64.b64encode(b"\xff").decode(),
+    ],
+)
+def test_a_notification_that_cannot_be_read_is_malformed(data: object) -> None:
+    event = unwrap(published({"attributes": {"eventType": "OBJECT_FINALIZE"}, "data": data}))
+
+    with pytest.raises(InvalidEvent, match=r"^data: expected a JSON object, found "):
+        StorageObject.from_event(event)
+
+
+@given(json_values)
+def test_any_other_message_stays_what_it_is(data: object) -> None:
+    for event in (
+        finalized(data),
+        finalized(data, PUBLISHED),
+        published(data),
+        published({"attributes": data}),
+        published({"attributes": {"eventType": data}}),
+    ):
+        assert unwrap(event) is event
 
 
 @given(
