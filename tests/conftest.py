@@ -226,6 +226,8 @@ EACH = [
     f"monitoring dev --notify {CHANNEL}",
     "verify dev",
     "logs dev",
+    "notify dev",
+    "replay dev",
     "delete reconcile-dev dev inventory --yes",
 ]
 # What a script may use of a machine, besides gcloud and bq.

@@ -31,6 +31,9 @@ ACME = {
 WRITTEN: list[tuple[str, dict[str, str]]] = [
     *((call, {}) for call in [*EACH, "setup", "staging", "prod", "monitoring"]),
     ("logs --errors inventory prod", {}),
+    ("notify staging prod --topic model-ci --filter 'jsonPayload.outcome=\"registered\"'", {}),
+    ("notify dev --stop", {}),
+    ("replay dev --look", {}),
     ("reconcile prod staging --schedule '*/20 1-5 * * mon'", {}),
     *((call, ACME) for call in ["setup prod", "prod", "inventory", "reconcile prod"]),
 ]
@@ -212,12 +215,16 @@ def test_nothing_is_done_without_access_to_the_project(
     assert words in ended.err
 
 
+WITHOUT_BQ = {"logs", "delete", "monitoring", "notify", "replay"}
+
+
 @pytest.mark.parametrize("call", EACH)
 def test_a_missing_tool_is_named(deployed: Cloud, call: str, tmp_path: Path) -> None:
     deployed.path = [tmp_path, basics := deployed.path[1]]
     for tool in [
         "gcloud",
-        *["bq"] * (call.split(maxsplit=1)[0] not in {"logs", "delete", "monitoring"}),
+        *["bq"]
+        * (call.split(maxsplit=1)[0] not in {"logs", "delete", "monitoring", "notify", "replay"}),
     ]:
         ended = deployed.run(*call.split())
         assert (ended.status, ended.out, ended.changes) == (1, "", [])
@@ -252,6 +259,7 @@ def test_no_script_reads_its_standard_input(
     assert twin.state == reached[call][-1]
 
 
+NAMED = ["verify", "delete", "logs", "reconcile", "replay"]  # without a name they do nothing
 SCRIPTS = ["staging", "prod", *(call.split(maxsplit=1)[0] for call in EACH)]
 
 
@@ -270,12 +278,19 @@ def test_help_is_the_header(cloud: Cloud, script: str) -> None:
     [
         *(f"{script} --force: expected * found --force" for script in SCRIPTS),
         *(f"{script} test: expected * found test" for script in SCRIPTS),
-        *(f"{script}: expected * nothing" for script in ("verify", "delete", "logs", "reconcile")),
+        *(
+            f"{script}: expected * nothing"
+            for script in ("verify", "delete", "logs", "reconcile", "replay")
+        ),
         "dev prod: expected --dry-run or nothing, found prod",
         "prod --dry-run --dry-run: expected --dry-run or nothing, found --dry-run --dry-run",
         "monitoring --notify: --notify: expected projects/* found nothing",
         "monitoring --notify me@example.com: --notify: expected projects/* found me@example.com",
         "verify inventory: expected dev, staging or prod, found inventory",
+        "notify dev --filter: --filter: expected a filter, found nothing",
+        "notify --topic: --topic: expected 3 to 40 * found nothing",
+        "notify --topic My_Topic dev: --topic: expected 3 to 40 * found My_Topic",
+        "replay inventory: expected * found inventory",
         "logs reconcile: expected * found reconcile",
         "delete dev --yes Prod: expected * found Prod",
         "reconcile inventory: expected * found inventory",

@@ -3,6 +3,7 @@
 import itertools
 import json
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -87,7 +88,7 @@ OURS = [
 
 @pytest.mark.parametrize("command", sorted(set(OURS)))
 def test_the_commands_exist_with_their_options(command: str) -> None:
-    script, *arguments = command.split()
+    script, *arguments = shlex.split(command)
     usage = subprocess.run([ROOT / script, "--help"], capture_output=True, text=True, check=True)
 
     assert f"Usage: {script}" in usage.stdout
@@ -99,8 +100,7 @@ def test_the_commands_exist_with_their_options(command: str) -> None:
         usage = subprocess.run(command.split(), capture_output=True, text=True, check=True)
     for option, argument in itertools.pairwise(["", *arguments]):
         known = rf"^ +{argument}\b" if argument.startswith("-") else rf"\b{argument}\b"
-        if option == "--notify":
-            known = "CHANNEL"
+        known = {"--notify": "CHANNEL", "--filter": "FILTER", "--topic": "TOPIC"}.get(option, known)
         assert re.search(known, usage.stdout, re.MULTILINE), argument
 
 

@@ -103,7 +103,7 @@ iam::is_ours() {
     "$SERVICE_ACCOUNT_PREFIX"-{dev,staging,prod}; do
     [[ $1 != "$(iam::email "$id")" ]] || return 0
   done
-  [[ $1 == service-*@gcp-sa-* || $1 == service-*@gs-project-accounts.* ]]
+  [[ $1 == *@gcp-sa-* || $1 == service-*@gs-project-accounts.* ]]
 }
 
 # iam::may_act_as EMAIL: whether the one who runs this has a role to deploy as a service account: on it, or

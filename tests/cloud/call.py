@@ -115,7 +115,7 @@ def parse(call: Call) -> tuple[Run, str]:
         elif not word.startswith("--"):
             call.arguments.append(word)
         elif f"{name}{equals}" in options:
-            call.flags.setdefault(name, []).append(value or "yes")
+            call.flags.setdefault(name, []).append(value if equals else "yes")
         else:
             raise Unknown(word)
     return run, api

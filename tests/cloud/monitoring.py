@@ -5,7 +5,8 @@ import re
 
 from tests.cloud.call import WHO, Call, command, show
 from tests.cloud.kinds import Kind
-from tests.cloud.project import Failed, Json
+from tests.cloud.logs import matcher
+from tests.cloud.project import LOGGING_AGENT, Failed, Json
 
 NO_METRIC = (
     'NOT_FOUND: Cannot find metric that matches type = "logging.googleapis.com/user/{metric}". If a'
@@ -16,9 +17,48 @@ Kind(
     state="metrics",
     api="logging",
     missing=f"NOT_FOUND: Metric {{name}} does not exist. {WHO}",
-    make=lambda call: {"filter": call.flag("--log-filter")},
+    make=lambda call: {"filter": read_filter(call)},
     options="--description= --log-filter=",
 ).register()
+
+
+def read_filter(call: Call) -> str:
+    """Return the filter, if it can be read."""
+    try:
+        matcher(call.flag("--log-filter"))
+    except ValueError as error:
+        raise Failed(f"INVALID_ARGUMENT: Unparseable filter: {error}") from error
+    return call.flag("--log-filter")
+
+
+def make_sink(call: Call) -> Json:
+    name, destination = call.arguments
+    service, _, topic = destination.partition("/")
+    if service != "pubsub.googleapis.com" or topic.rpartition("/")[2] not in call.state["topics"]:
+        raise Failed(f"NOT_FOUND: the destination {destination} does not exist.")
+    filters = {"filter": read_filter(call)}
+    return {"name": name, "destination": destination, "writerIdentity": LOGGING_AGENT, **filters}
+
+
+SINKS = Kind(
+    group="logging sinks",
+    state="sinks",
+    api="logging",
+    missing=f"NOT_FOUND: Sink {{name}} does not exist. {WHO}",
+    make=make_sink,
+    options="--log-filter=",
+).register()
+
+
+@command("logging sinks update", "--project= --log-filter=", api="logging")
+def _(call: Call) -> None:
+    SINKS.find(call)["filter"] = read_filter(call)
+
+
+@command("logging sinks delete", "--project= --quiet", api="logging")
+def _(call: Call) -> None:
+    SINKS.find(call)
+    del call.state["sinks"][call.arguments[0]]
 
 
 @command("logging read", "--project= --freshness= --limit= --format=", api="logging")

@@ -14,9 +14,11 @@ ACCOUNT = "me@example.com"
 NUMBER = "123456789012"
 AGENTS = [
     f"service-{NUMBER}@{agent}.iam.gserviceaccount.com"
-    for agent in ("gs-project-accounts", "gcp-sa-pubsub", "gcp-sa-eventarc")
+    for agent in ("gs-project-accounts", "gcp-sa-pubsub", "gcp-sa-eventarc", "gcp-sa-logging")
 ]
-STORAGE_AGENT, PUBSUB_AGENT, EVENTARC_AGENT = (f"serviceAccount:{agent}" for agent in AGENTS)
+STORAGE_AGENT, PUBSUB_AGENT, EVENTARC_AGENT, LOGGING_AGENT = (
+    f"serviceAccount:{agent}" for agent in AGENTS
+)
 
 
 class Failed(Exception):
@@ -70,7 +72,8 @@ def copied(state: Json) -> Json:
 
 
 KINDS = (
-    "accounts alerts buckets datasets functions jobs metrics subscriptions tables topics triggers"
+    "accounts alerts buckets datasets functions jobs metrics sinks subscriptions tables topics"
+    " triggers"
 )
 
 
@@ -94,6 +97,7 @@ class Project:
     faults: list[Fault] = field(default_factory=list)
     row_after: int = 1  # the query at which an upload's row is there
     lines: list[Json] = field(default_factory=list)  # what the functions have logged
+    messages: list[Json] = field(default_factory=list)  # in a subscription that is pulled
     commands: list[Command] = field(default_factory=list)
     states: list[Json] = field(default_factory=list)  # after each change
     unknown: list[str] = field(default_factory=list)
