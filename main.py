@@ -124,18 +124,22 @@ def reconcile(asked: Request) -> tuple[dict[str, object], int]:
     from registry.finding import Summary  # noqa: PLC0415
     from registry.inventory import Inventory  # noqa: PLC0415
 
-    summary = Summary()
+    name, summary = os.environ.get("BUCKET", ""), Summary()
     try:
-        bucket = Bucket.connect(_SETTINGS, os.environ.get("BUCKET", ""))
+        bucket = Bucket.connect(_SETTINGS, name)
         known = Inventory(_CLIENT, _SETTINGS.table)
         for finding in reconciliation.reconcile(bucket, known, _TABLE, clock=_now):
             summary.add(finding)
+        unlike = reconciliation.unlike_staging(name, known)
     except Exception as error:  # noqa: BLE001 - the caller gets an answer, and the log the stack
         log.write(log.problem(error))
+        if summary.lost:  # it is corrected, so the next run does not find it
+            log.write(log.reconciled(name, summary))
         return {"error": str(error)}, HTTPStatus.SERVICE_UNAVAILABLE
-    counts: dict[str, object] = {"bucket": bucket.name, **summary.by_kind()}
-    log.write(log.reconciled(counts, summary.examples))
-    return {**counts, "examples": summary.examples}, HTTPStatus.OK
+    log.write(log.reconciled(name, summary))
+    if unlike:
+        log.write(log.unlike_staging(unlike))
+    return {"bucket": name, **summary.by_kind(), "examples": summary.examples}, HTTPStatus.OK
 
 
 @functools.cache

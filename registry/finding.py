@@ -33,6 +33,10 @@ class Difference(StrEnum):
     OUTSIDE_THE_LAYOUT = "outside the layout"
 
 
+# A removal is no lost event: only a reconciliation records it.
+_LOST = {Difference.UNREGISTERED, Difference.CHANGED}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
     """
@@ -89,12 +93,20 @@ class Summary:
 
     counts: Counter[Difference] = field(default_factory=Counter)
     examples: list[str] = field(default_factory=list)
+    lost_examples: list[str] = field(default_factory=list)
 
     def add(self, finding: Finding) -> None:
         """Count a finding."""
         self.counts[finding.difference] += 1
         if self.counts[finding.difference] <= _EXAMPLES:
             self.examples.append(str(finding))
+        if finding.difference in _LOST and len(self.lost_examples) < _EXAMPLES:
+            self.lost_examples.append(finding.name)
+
+    @property
+    def lost(self) -> int:
+        """How many findings mean that an event was lost, or its row incomplete."""
+        return sum(self.counts[kind] for kind in _LOST)
 
     @property
     def differences(self) -> int:

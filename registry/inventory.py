@@ -23,6 +23,7 @@ from registry.rows import (
     Promotion,
     Registered,
     Row,
+    UnlikeStaging,
 )
 
 # A large table takes time, but every question ends within a minute, except for a bucket's whole
@@ -107,6 +108,24 @@ _PROMOTIONS = """
       )
     ORDER BY model_name, model_version DESC
 """
+# The view promotions does not say what is gone from prod.
+_UNLIKE_STAGING = """
+    SELECT
+      prod_vs_staging AS comparison,
+      COUNT(*) AS versions,
+      ARRAY_AGG(
+        CONCAT(model_name, '/v', CAST(model_version AS STRING))
+        ORDER BY last_upload_timestamp DESC, model_name, model_version DESC
+        LIMIT 10
+      ) AS examples
+    FROM model_versions
+    WHERE environment IN UNNEST(@environments)
+      AND last_upload_timestamp >= @since
+      AND gone_since IS NULL
+      AND prod_vs_staging IN ('different', 'skipped')
+    GROUP BY prod_vs_staging
+    ORDER BY prod_vs_staging
+"""
 _GENERATIONS = """
     SELECT *
     FROM registrations
@@ -185,6 +204,11 @@ class Inventory:
     ) -> list[Promotion]:
         """Return when each version of a model, or of all models, reached each environment."""
         return self._query(Promotion, _PROMOTIONS, wanted, model_name=model_name)
+
+    def unlike_staging(self) -> list[UnlikeStaging]:
+        """Return how many versions are in prod that are not what staging has, and the newest."""
+        wanted = Filter(environments=[Environment.PROD])
+        return self._query(UnlikeStaging, _UNLIKE_STAGING, wanted)
 
     def generations(self, bucket: str, name: str, wanted: Filter = EVERYTHING) -> list[Generation]:
         """

@@ -3,9 +3,14 @@
 import json
 import threading
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from registry.outcome import Outcome
+from registry.outcome import Outcome, Severity
+
+if TYPE_CHECKING:  # uploads need nothing of what these import
+    from registry.finding import Summary
+    from registry.rows import UnlikeStaging
 
 _WRITING = threading.Lock()
 
@@ -36,10 +41,42 @@ def line(outcome: Outcome, *, duration_ms: int) -> str:
     return json.dumps(fields)
 
 
-def reconciled(counts: Mapping[str, object], examples: Sequence[str]) -> str:
-    """Return the line for what a reconciliation found and corrected."""
+def reconciled(bucket: str, found: "Summary") -> str:
+    """
+    Return the line for what a reconciliation found and corrected.
+
+    Its outcome is `lost` if events were lost: that is a WARNING, which an alert counts.
+    """
+    counts = {"bucket": bucket, **found.by_kind()}
     message = "reconciled " + ", ".join(f"{key}: {value}" for key, value in counts.items())
-    return json.dumps({"severity": "INFO", "message": message, **counts, "examples": examples})
+    if found.lost:
+        message += f". Events were lost, of {_named(found.lost_examples, found.lost)}"
+    fields = {
+        "severity": Severity.WARNING if found.lost else Severity.INFO,
+        "message": message,
+        "outcome": "lost" if found.lost else "reconciled",
+        **counts,
+        "examples": found.examples,
+    }
+    return json.dumps(fields)
+
+
+def unlike_staging(found: Sequence["UnlikeStaging"]) -> str:
+    """Return the line for what is in prod and not the same in staging, which an alert counts."""
+    named = [f"{one.comparison}: {_named(one.examples, one.versions)}" for one in found]
+    fields = {
+        "severity": Severity.WARNING,
+        "message": f"prod is not what staging has. {'; '.join(named)}",
+        "outcome": "unlike_staging",
+        **{one.comparison: one.versions for one in found},
+        "examples": {one.comparison: one.examples for one in found},
+    }
+    return json.dumps(fields)
+
+
+def _named(examples: Sequence[str], count: int) -> str:
+    more = count - len(examples)
+    return ", ".join(examples) + (f" and {more} more" if more else "")
 
 
 def warning(message: str) -> str:

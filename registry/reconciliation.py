@@ -11,6 +11,7 @@ from registry.finding import Difference, Finding, compare
 from registry.inventory import Inventory
 from registry.registration import Registration
 from registry.removal import Removal
+from registry.rows import UnlikeStaging
 from registry.table import RegistryTable
 
 BATCH = 100  # insertAll takes 10 MB; one object's metadata can be 30 kB of JSON in JSON
@@ -60,6 +61,20 @@ def reconcile(  # noqa: PLR0913 - what it works with, and what is asked
         if table is not None:
             _correct(batch, bucket.name, environment, table, clock())
         yield from batch
+
+
+def unlike_staging(bucket: str, inventory: Inventory) -> Sequence[UnlikeStaging]:
+    """
+    Return what is in prod without being what staging has, if the bucket is prod's.
+
+    Staging may still differ from dev: that is where versions are tried.
+
+    Raises:
+        QueryFailed: BigQuery does not answer.
+    """
+    if Environment.of_bucket(bucket) != Environment.PROD:
+        return []
+    return inventory.unlike_staging()
 
 
 def _correct(

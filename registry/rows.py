@@ -154,6 +154,19 @@ class Promotion(Row):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class UnlikeStaging(Row):
+    """
+    How many versions in prod are `different` from staging, or `skipped` it.
+
+    `examples` are the newest of them, as `<model>/v<N>`.
+    """
+
+    comparison: str
+    versions: int
+    examples: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Registered:
     """
     What the registry knows of a generation of an object in a bucket.

@@ -18,6 +18,7 @@ from registry.settings import Settings
 from tests import PROJECT
 from tests.conftest import insert, written
 from tests.servers import bigquery as server
+from tests.servers.emulator import make_registry
 
 
 def at(minute: int) -> datetime:
@@ -254,3 +255,32 @@ def test_a_web_page_instead_of_an_answer_is_shortened(monkeypatch: pytest.Monkey
             inventory.latest_models()
 
     assert len(str(failure.value)) < 1000
+
+
+def test_what_is_in_prod_and_not_what_staging_has_is_counted_and_the_newest_named(
+    client: bigquery.Client,
+) -> None:
+    """Also without staging; not what is gone from prod, has no checksum, or differs from dev."""
+    make_registry(client, "unlike")
+    removed = {"found_at": "2026-03-02T12:00:00Z"}
+    there = [
+        written("same/v1/m", "staging", 1),
+        written("same/v1/m", "prod", 2),
+        written("changed/v2/m", "staging", 1),
+        written("changed/v2/m", "prod", 2, crc32c="BBBBBB=="),
+        written("unknown/v1/m", "staging", 1),
+        written("unknown/v1/m", "prod", 2, crc32c=None),
+        written("staging/v1/m", "dev", 1),
+        written("staging/v1/m", "staging", 2, crc32c="BBBBBB=="),
+        written("gone/v1/m", "prod", 2),
+        *(written(f"alone/v{number}/m", "prod", number) for number in range(1, 13)),
+    ]
+    insert(client, "unlike", there)
+    gone = {"gcs_bucket": "ml-models-prod", "gcs_path": "gone/v1/m", "generation": 1002}
+    assert not client.insert_rows_json("unlike.vanished", [gone | removed])
+
+    found = Inventory(client, "unlike.models").unlike_staging()
+
+    assert [(one.comparison, one.versions) for one in found] == [("different", 1), ("skipped", 12)]
+    assert found[0].examples == ["changed/v2"]
+    assert found[1].examples == [f"alone/v{number}" for number in range(12, 2, -1)]

@@ -6,7 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from registry import log
+from registry.finding import Difference, Finding, Summary
 from registry.outcome import Outcome, Result, Severity
+from registry.rows import UnlikeStaging
 
 SKIPPED = Outcome(result=Result.SKIPPED, severity=Severity.INFO, message="a folder marker")
 
@@ -57,3 +59,39 @@ def test_a_warning_is_one_line() -> None:
     assert line.isascii()
     assert "\n" not in line
     assert json.loads(line) == {"severity": "WARNING", "message": "expected a ü,\nfound none"}
+
+
+def test_a_reconciliation_is_a_warning_only_if_events_were_lost() -> None:
+    """What is gone, or outside the layout, is no lost event; what lacks its lineage is one."""
+    kinds = [Difference.VANISHED, Difference.OUTSIDE_THE_LAYOUT]
+    found = Summary()
+    for kind in kinds:
+        found.add(Finding(difference=kind, name="m/v1/f", generation=1, time=None))
+    quiet = json.loads(log.reconciled("b-dev", found))
+    for number in range(12):
+        kind = Difference.CHANGED if number else Difference.UNREGISTERED
+        found.add(Finding(difference=kind, name=f"m/v{number}/f", generation=1, time=None))
+    lost = json.loads(log.reconciled("b-dev", found))
+
+    assert (quiet["severity"], quiet["outcome"]) == ("INFO", "reconciled")
+    assert (lost["severity"], lost["outcome"]) == ("WARNING", "lost")
+    assert lost["bucket"] == "b-dev"
+    assert (lost["unregistered"], lost["changed"], lost["vanished"]) == (1, 11, 1)
+    names = ", ".join(f"m/v{number}/f" for number in range(10))
+    assert lost["message"].endswith(f"Events were lost, of {names} and 2 more")
+
+
+def test_what_is_unlike_staging_is_counted_and_named() -> None:
+    found = [
+        UnlikeStaging(comparison="different", versions=1, examples=["m/v1"]),
+        UnlikeStaging(comparison="skipped", versions=3, examples=["m/v3", "m/v2"]),
+    ]
+
+    assert json.loads(log.unlike_staging(found)) == {
+        "severity": "WARNING",
+        "message": "prod is not what staging has. different: m/v1; skipped: m/v3, m/v2 and 1 more",
+        "outcome": "unlike_staging",
+        "different": 1,
+        "skipped": 3,
+        "examples": {"different": ["m/v1"], "skipped": ["m/v3", "m/v2"]},
+    }

@@ -178,9 +178,40 @@ def test_the_function_catches_up_and_says_so(
     assert "storage.objects.list" in failed.json["error"]
     assert http.get("/").status_code == 405
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    assert [line["severity"] for line in lines] == ["INFO", "INFO", "ERROR"]
+    assert [line["severity"] for line in lines] == ["WARNING", "INFO", "ERROR"]
+    assert [line.get("outcome") for line in lines] == ["lost", "reconciled", None]
     assert lines[0]["examples"] == examples
     assert lines[0]["message"].startswith(f"reconciled bucket: {bucket}, unregistered: 1")
+    assert lines[0]["message"].endswith(". Events were lost, of y/v1/f")
+
+
+@pytest.mark.usefixtures("run")
+@pytest.mark.parametrize("asked", ["well", "badly"])
+def test_the_function_of_prod_warns_of_what_is_there_and_not_the_same_in_staging(
+    asked: str,
+    storage: StorageServer,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """What it has corrected before an error is still said: the next run does not find it."""
+    bucket = f"{os.environ['BUCKET_PREFIX']}-prod"
+    monkeypatch.setenv("BUCKET", bucket)
+    storage.put(bucket, f"only-in-prod-{asked}/v1/f", 1)
+    if asked == "badly":
+        monkeypatch.setattr("registry.inventory._UNLIKE_STAGING", "SELECT oops")
+    app = functions_framework.create_app("reconcile", str(ROOT / "main.py"))  # type: ignore[no-untyped-call]
+
+    answered = app.test_client().post("/")
+
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    if asked == "well":
+        assert answered.status_code == 200
+        assert [line["outcome"] for line in lines] == ["lost", "unlike_staging"]
+        assert f"only-in-prod-{asked}/v1" in lines[1]["examples"]["skipped"]
+    else:
+        assert answered.status_code == 503
+        assert [line["severity"] for line in lines] == ["ERROR", "WARNING"]
+        assert lines[1]["message"].endswith(f"lost, of only-in-prod-{asked}/v1/f")
 
 
 def test_a_vanished_object_is_recorded_also_if_nothing_else_differs(

@@ -160,6 +160,7 @@ def test_each_query_of_the_inventory_is_taken_with_its_parameters(
     inventory.model_version_files("m")
     inventory.promotions()
     inventory.promotions("m", Filter(environments=["prod"], limit=1))
+    inventory.unlike_staging()
     inventory.generations("ml-models-dev", "m/v1/f")
     assert list(inventory.registered("ml-models-dev")) == []
 
