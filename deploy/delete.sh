@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 #
-# Delete functions: an environment's with its trigger, the inventory, or a reconciliation with its job.
-# Nothing else: buckets, tables, rows and service accounts stay. Without its function, an environment's
+# Delete functions: an environment's with its trigger, the inventory, or a reconciliation with its job
+# and the alert that says when it does not run. Nothing else: other alerts, buckets, tables, rows and service accounts stay. Without its function, an environment's
 # uploads are not registered.
 #
 # Usage: deploy/delete.sh [--dry-run] [--yes] NAME...
@@ -49,9 +49,9 @@ main() {
   ((${#there[@]})) || exit 1
 }
 
-# find_parts NAME: return 1 if there is neither the function nor its job.
+# find_parts NAME: return 1 if there is neither the function, nor its job, nor the job's alert.
 find_parts() {
-  function::find 'value(name)' || find_job "$1"
+  function::find 'value(name)' || find_job "$1" || { [[ $1 == reconcile-* ]] && alert::there "$MISSED"; }
 }
 
 find_job() {
@@ -66,12 +66,14 @@ confirm() {
   [[ $answer == [yY]* ]] || script::fail "$function was not deleted"
 }
 
-# delete NAME: the job goes first, so that this can be repeated while the function is there.
+# delete NAME: the function goes last, so that this can be repeated while it is there. The alert would
+# never end without it.
 delete() {
   if [[ -n $dry_run && $1 == reconcile-* ]] || find_job "$1"; then
     tool::remove gcloud scheduler jobs delete "$function" --location="$REGION" \
       --project="$GCP_PROJECT_ID" --quiet
   fi
+  [[ $1 != reconcile-* ]] || alert::remove "$MISSED"
   if [[ -n $dry_run ]] || function::find 'value(name)'; then
     tool::remove gcloud functions delete "$function" --gen2 --project="$GCP_PROJECT_ID" \
       --region="$REGION" --quiet

@@ -2,7 +2,9 @@
 #
 # Watch deployed environments: an alert when events fail or are malformed, an alert when undelivered
 # events grow old, and a dead-letter topic that keeps events which could not be delivered for a day.
-# Run it once for each deployed function, and again at any time.
+# If the reconciliation is deployed: an alert when it found lost events, when it did not succeed, and,
+# in prod, when a version is different from staging or never was there.
+# Run it once for each deployed function, and again at any time: after a change of a schedule, too.
 #
 # Usage: deploy/monitoring.sh [--dry-run] [dev] [staging] [prod] [--notify CHANNEL]
 #
@@ -51,22 +53,25 @@ main() {
   for name in "${environments[@]}"; do
     function::use "$name"
     [[ -n $dry_run ]] || find_subscription
+    metric=$function-failures
     find_metric || iam::need "${PERMISSIONS[@]}"
   done
   for name in "${environments[@]}"; do
     function::use "$name"
     watch_failures
     keep_dead_letters
+    function::use "reconcile-$name"
+    watch_reconciliation
   done
 }
 
 find_metric() {
-  metric=$function-failures
   tool::find gcloud logging metrics describe "$metric" --project="$GCP_PROJECT_ID"
 }
 
 # Count the failed and invalid events that the function logs, and alert on them.
 watch_failures() {
+  metric=$function-failures
   if ! find_metric; then
     tool::say "log-based metric $metric"
     tool::make find_metric gcloud logging metrics create "$metric" --project="$GCP_PROJECT_ID" \
@@ -103,6 +108,62 @@ keep_dead_letters() {
       --max-delivery-attempts="$MAX_DELIVERY_ATTEMPTS"
   fi
   alert::make undelivered "undelivered events grow old" "subscription=$subscription" "$channel"
+}
+
+# Alert on what the reconciliation logs, and when it does not run.
+watch_reconciliation() {
+  if [[ -z $dry_run ]] && ! function::find 'value(name)'; then
+    tool::say "no alerts for the reconciliation of $environment: deploy/reconcile.sh $environment has not deployed it"
+    return
+  fi
+  [[ -z $dry_run ]] || tool::say "if deploy/reconcile.sh $environment has run:"
+  watch_outcome lost lost "events were lost"
+  [[ $environment != prod ]] || watch_outcome unlike_staging unlike-staging "prod is not what staging has"
+  watch_schedule
+}
+
+# watch_outcome OUTCOME NAME TITLE: count the lines of an outcome, and alert on them.
+watch_outcome() {
+  metric=$function-$2
+  if ! find_metric; then
+    tool::say "log-based metric $metric"
+    tool::make find_metric gcloud logging metrics create "$metric" --project="$GCP_PROJECT_ID" \
+      --description="Reconciliations that found this: $3" \
+      --log-filter="resource.type=\"cloud_run_revision\" resource.labels.service_name=\"$function\" jsonPayload.outcome=\"$1\""
+  fi
+  alert::make "$2" "$3" "metric=$metric" "$channel"
+}
+
+# Alert when no reconciliation has succeeded in time, whatever the reason: Cloud Scheduler did not call it
+# or could not, or it failed. Cloud Run counts the successes, so this also looks at the time before now.
+# A metric-absence condition waits for 23.5 hours at most, which is less than a day. PromQL looks back as
+# far as there is data, six weeks for Cloud Run's:
+# https://docs.cloud.google.com/monitoring/alerts/metric-absence
+# https://docs.cloud.google.com/monitoring/alerts/using-promql
+# https://docs.cloud.google.com/monitoring/quotas
+# It fires after one hour more: so there is time to run a new one.
+watch_schedule() {
+  local window
+  function::find_job 'value(schedule)' || found='0 3 * * *' # without its job it does not run either
+  window=$(longest_pause "$found")
+  if [[ -z $window ]]; then
+    tool::say "no alert when $function does not run: \"$found\" may be less than once a month"
+    alert::remove "$MISSED"
+    return
+  fi
+  alert::make missed "$MISSED" "window=$window" "$channel"
+}
+
+# longest_pause SCHEDULE: print a day, a week or a month, as its fields say, and two hours; nothing for more.
+longest_pause() {
+  local day month weekday
+  read -r _ _ day month weekday <<<"$1"
+  [[ $month == '*' ]] || return 0
+  case $weekday,$day in
+    '*,*') echo 26h ;;
+    '*,'*) echo 746h ;;
+    *) echo 170h ;; # also with a day of the month: it runs on both
+  esac
 }
 
 find_topic() {

@@ -122,6 +122,10 @@ $function is deployed, and runs at $cron, $zone. To run it at once, and to see w
 
 gcloud scheduler jobs run $function --location=$REGION --project=$GCP_PROJECT_ID
 deploy/logs.sh reconcile-$environment
+
+To be told when it does not run, or finds lost events; again, if its schedule has changed:
+
+deploy/monitoring.sh $environment
 EOF
 }
 

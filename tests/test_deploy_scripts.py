@@ -10,7 +10,7 @@ import signal
 import pytest
 
 from tests.cloud.project import NUMBER, Json
-from tests.conftest import CHANNEL, EACH
+from tests.conftest import EACH
 from tests.processes import wait_until
 from tests.servers.emulator import VIEWS
 from tests.servers.scripts import Cloud, Ended
@@ -226,36 +226,6 @@ def test_only_a_new_function_is_closed_to_anonymous_calls(deployed: Cloud) -> No
         assert "--no-allow-unauthenticated" not in deploy.flags
 
 
-# --- monitoring.sh --------------------------------------------------------------------------------
-
-
-def test_monitoring_adds_a_channel_and_keeps_the_others(deployed: Cloud) -> None:
-    """Also one whose name begins alike."""
-    deployed.do("monitoring", "dev")
-    deployed.do("monitoring", "dev", "--notify", f"{CHANNEL}0")
-
-    channels = [alert["notificationChannels"] for alert in deployed.state["alerts"].values()]
-    assert channels == [[CHANNEL, f"{CHANNEL}0"]] * 2
-
-
-def test_monitoring_follows_a_function_that_was_deployed_again(deployed: Cloud) -> None:
-    """Its trigger has another subscription."""
-    alerts = copy.deepcopy(deployed.state["alerts"])
-    text = json.dumps(deployed.state).replace(
-        "eventarc-us-model-registry-dev-sub-842", "eventarc-new"
-    )
-    deployed.project.state = {**json.loads(text), "alerts": alerts}
-    deployed.state["subscriptions"]["eventarc-new"] = {}
-
-    deployed.do("monitoring", "dev")
-
-    assert "eventarc-new" in json.dumps(deployed.state["alerts"])
-    assert "deadLetterPolicy" in deployed.state["subscriptions"]["eventarc-new"]
-    assert [alert["notificationChannels"] for alert in deployed.state["alerts"].values()] == [
-        [CHANNEL]
-    ] * 2
-
-
 def test_a_new_trigger_without_dead_letters_is_told(deployed: Cloud) -> None:
     hint = "run deploy/monitoring.sh dev, so that dead letters are kept"
     assert hint not in deployed.do("dev").out
@@ -263,23 +233,6 @@ def test_a_new_trigger_without_dead_letters_is_told(deployed: Cloud) -> None:
         subscription.pop("deadLetterPolicy", None)
 
     assert hint in deployed.do("dev").out
-
-
-def test_monitoring_of_a_function_whose_name_is_the_end_of_another_is_its_own(
-    deployed: Cloud,
-) -> None:
-    deployed.environ["FUNCTION_PREFIX"] = "registry"
-    deployed.do("dev")
-    deployed.do("monitoring", "dev")
-
-    assert len(deployed.state["alerts"]) == 4
-
-
-def test_monitoring_needs_the_function(ready: Cloud) -> None:
-    ended = ready.run("monitoring", "dev")
-
-    assert ended.status == 1
-    assert "expected the function model-registry-dev, found none: run deploy/dev.sh" in ended.err
 
 
 def test_verify_waits_for_the_row_and_removes_what_it_uploaded(deployed: Cloud) -> None:
@@ -293,11 +246,6 @@ def test_verify_waits_for_the_row_and_removes_what_it_uploaded(deployed: Cloud) 
     assert re.search(r"was registered after \d+ s", ended.out)
     assert len(re.findall("^waiting for ", ended.err, re.MULTILINE)) == 2
     assert deployed.state["objects"] == []
-
-
-def test_monitoring_looks_at_all_functions_before_it_makes_anything(deployed: Cloud) -> None:
-    deployed.project.state["metrics"] = {}
-    fails(deployed, "monitoring dev prod", "model-registry-prod, found none: run deploy/prod.sh")
 
 
 BROKEN = {

@@ -97,13 +97,13 @@ tool::name() {
   echo "${name[*]}"
 }
 
-# tool::quote WORD: print a word as a shell reads it back. What is still to be looked up, $(…) or
-# $subscription, is left to the shell into which it is pasted.
+# tool::quote WORD: print a word as a shell reads it back. What is still to be looked up, $(…),
+# $subscription or $policy, is left to the shell into which it is pasted.
 tool::quote() {
   local word=$1
   # shellcheck disable=SC2016 # these are patterns, not expansions
   case $word in
-    *'$('* | *'$subscription'*)
+    *'$('* | *'$subscription'* | *'$policy'*)
       word=${word//\\/\\\\}
       word=${word//\"/\\\"}
       echo "\"${word//\`/\\\`}\""

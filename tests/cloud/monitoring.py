@@ -69,9 +69,11 @@ def _(call: Call) -> None:
     show(call, *newest_first[: int(call.flag("--limit"))])
 
 
-@command("alpha monitoring policies list", "--project= --format=", api="monitoring")
+@command("alpha monitoring policies list", "--project= --filter= --format=", api="monitoring")
 def _(call: Call) -> None:
-    show(call, *call.state["alerts"].values())
+    alerts = call.state["alerts"].values()
+    wanted = call.flag("--filter")
+    show(call, *(a for a in alerts if wanted in {"", f'displayName="{a["displayName"]}"'}))
 
 
 def channels(call: Call, flag: str) -> list[str]:
@@ -85,11 +87,11 @@ def policy(call: Call) -> Json:
 
 def make_alert(call: Call) -> Json:
     made = policy(call)
-    wanted = made["conditions"][0]["conditionThreshold"]["filter"]
+    wanted = made["conditions"][0].get("conditionThreshold", {}).get("filter", "")
     metric = re.search(r'logging\.googleapis\.com/user/([^"]*)"', wanted)
     if metric and metric[1] not in call.state["metrics"]:
         raise Failed(NO_METRIC.format(metric=metric[1]))
-    key = f"{7_000 + len(call.state['alerts'])}"
+    key = str(1 + max(map(int, call.state["alerts"]), default=7_000))
     names = {"key": key, "name": f"projects/{call.flag('--project')}/alertPolicies/{key}"}
     return made | names | {"notificationChannels": channels(call, "--notification-channels")}
 
@@ -101,6 +103,12 @@ ALERTS = Kind(
     make=make_alert,
     options="--policy-from-file= --notification-channels=",
 ).register()
+
+
+@command("alpha monitoring policies delete", "--project= --quiet", api="monitoring")
+def _(call: Call) -> None:
+    ALERTS.find(call)
+    del call.state["alerts"][call.arguments[0].rpartition("/")[2]]
 
 
 @command(
