@@ -361,9 +361,10 @@ def test_delete_removes_the_function_and_what_comes_with_it_and_nothing_else(
 def test_a_job_whose_function_is_gone_can_be_deleted(deployed: Cloud) -> None:
     del deployed.state["functions"]["model-registry-reconcile-dev"]
 
-    [change] = deployed.do("delete", "reconcile-dev", "--yes").changes
+    [job, alert] = deployed.do("delete", "reconcile-dev", "--yes").changes
 
-    assert change.startswith("gcloud scheduler jobs delete model-registry-reconcile-dev ")
+    assert job.startswith("gcloud scheduler jobs delete model-registry-reconcile-dev ")
+    assert alert.startswith("gcloud alpha monitoring policies delete ")
 
 
 def test_without_the_api_of_cloud_scheduler_there_is_no_job_to_delete(deployed: Cloud) -> None:
