@@ -33,7 +33,7 @@ main() {
   start checks
   start local tests/test_local.py tests/test_browser.py tests/test_readme.py
   start deploy tests/test_deploy.py tests/test_answer.py
-  start scripts tests/test_deploy_scripts.py tests/test_setup.py tests/test_gcloud.py
+  start scripts tests/test_deploy_scripts.py tests/test_monitoring.py tests/test_setup.py tests/test_gcloud.py
   start faults tests/test_table.py tests/test_soak.py tests/test_fuzz.py tests/test_security.py
   start benchmarks tests/test_benchmarks.py tests/test_requirements.py tests/test_local_storage.py
   start views tests/test_sql.py tests/test_views.py tests/test_inventory.py tests/test_page.py \
