@@ -28,6 +28,7 @@ from registry.settings import Settings
 from registry.table import RegistryTable
 
 if TYPE_CHECKING:
+    from registry.finding import Summary
     from registry.page import Page
 
 _STARTING = threading.Lock()
@@ -134,12 +135,22 @@ def reconcile(asked: Request) -> tuple[dict[str, object], int]:
     except Exception as error:  # noqa: BLE001 - the caller gets an answer, and the log the stack
         log.write(log.problem(error))
         if summary.lost:  # it is corrected, so the next run does not find it
-            log.write(log.reconciled(name, summary))
+            log.write(_found(name, summary))
         return {"error": str(error)}, HTTPStatus.SERVICE_UNAVAILABLE
-    log.write(log.reconciled(name, summary))
+    log.write(_found(name, summary))
     if unlike:
-        log.write(log.unlike_staging(unlike))
+        counts = {one.comparison: one.versions for one in unlike}
+        log.write(log.unlike_staging(counts, {one.comparison: one.examples for one in unlike}))
     return {"bucket": name, **summary.by_kind(), "examples": summary.examples}, HTTPStatus.OK
+
+
+def _found(bucket: str, summary: "Summary") -> str:
+    return log.reconciled(
+        {"bucket": bucket, **summary.by_kind()},
+        summary.examples,
+        lost=summary.lost,
+        lost_examples=summary.lost_examples,
+    )
 
 
 @functools.cache

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 #
 # Delete functions: an environment's with its trigger, the inventory, or a reconciliation with its job
-# and the alert that says when it does not run. Nothing else: other alerts, buckets, tables, rows and service accounts stay. Without its function, an environment's
-# uploads are not registered.
+# and the alert that says when it does not run. Nothing else: other alerts, buckets, tables, rows and
+# service accounts stay. Without its function, an environment's uploads are not registered.
 #
 # Usage: deploy/delete.sh [--dry-run] [--yes] NAME...
 #

@@ -3,14 +3,9 @@
 import json
 import threading
 import traceback
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
 
 from registry.outcome import Outcome, Severity
-
-if TYPE_CHECKING:  # uploads need nothing of what these import
-    from registry.finding import Summary
-    from registry.rows import UnlikeStaging
 
 _WRITING = threading.Lock()
 
@@ -41,35 +36,40 @@ def line(outcome: Outcome, *, duration_ms: int) -> str:
     return json.dumps(fields)
 
 
-def reconciled(bucket: str, found: "Summary") -> str:
+def reconciled(
+    counts: Mapping[str, object],
+    examples: Sequence[str],
+    *,
+    lost: int,
+    lost_examples: Sequence[str],
+) -> str:
     """
-    Return the line for what a reconciliation found and corrected.
+    Return the line for what a reconciliation found and corrected, with the first of each kind.
 
     Its outcome is `lost` if events were lost: that is a WARNING, which an alert counts.
     """
-    counts = {"bucket": bucket, **found.by_kind()}
     message = "reconciled " + ", ".join(f"{key}: {value}" for key, value in counts.items())
-    if found.lost:
-        message += f". Events were lost, of {_named(found.lost_examples, found.lost)}"
+    if lost:
+        message += f". Events were lost, of {_named(lost_examples, lost)}"
     fields = {
-        "severity": Severity.WARNING if found.lost else Severity.INFO,
+        "severity": Severity.WARNING if lost else Severity.INFO,
         "message": message,
-        "outcome": "lost" if found.lost else "reconciled",
+        "outcome": "lost" if lost else "reconciled",
         **counts,
-        "examples": found.examples,
+        "examples": examples,
     }
     return json.dumps(fields)
 
 
-def unlike_staging(found: Sequence["UnlikeStaging"]) -> str:
+def unlike_staging(counts: Mapping[str, int], examples: Mapping[str, Sequence[str]]) -> str:
     """Return the line for what is in prod and not the same in staging, which an alert counts."""
-    named = [f"{one.comparison}: {_named(one.examples, one.versions)}" for one in found]
+    named = [f"{kind}: {_named(examples[kind], count)}" for kind, count in counts.items()]
     fields = {
         "severity": Severity.WARNING,
         "message": f"prod is not what staging has. {'; '.join(named)}",
         "outcome": "unlike_staging",
-        **{one.comparison: one.versions for one in found},
-        "examples": {one.comparison: one.examples for one in found},
+        **counts,
+        "examples": examples,
     }
     return json.dumps(fields)
 

@@ -16,11 +16,11 @@ page overview timeline
 handler
 promotion reconciliation
 table inventory bucket
-finding log
+finding
 rows
 registration removal
 clients
-event artifact environment settings outcome errors __init__
+event artifact environment settings outcome log errors __init__
 """
 FLOORS = {module: floor for floor, line in enumerate(LAYOUT.split("\n")) for module in line.split()}
 ADAPTERS = {"table", "inventory", "bucket"}  # these import no other adapter

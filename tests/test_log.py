@@ -1,6 +1,7 @@
 """The one line that is logged of an event."""
 
 import json
+from typing import Any, cast
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -8,7 +9,6 @@ from hypothesis import strategies as st
 from registry import log
 from registry.finding import Difference, Finding, Summary
 from registry.outcome import Outcome, Result, Severity
-from registry.rows import UnlikeStaging
 
 SKIPPED = Outcome(result=Result.SKIPPED, severity=Severity.INFO, message="a folder marker")
 
@@ -65,13 +65,21 @@ def test_a_reconciliation_is_a_warning_only_if_events_were_lost() -> None:
     """What is gone, or outside the layout, is no lost event; what lacks its lineage is one."""
     kinds = [Difference.VANISHED, Difference.OUTSIDE_THE_LAYOUT]
     found = Summary()
+
+    def logged() -> dict[str, Any]:
+        counts = {"bucket": "b-dev", **found.by_kind()}
+        line = log.reconciled(
+            counts, found.examples, lost=found.lost, lost_examples=found.lost_examples
+        )
+        return cast("dict[str, Any]", json.loads(line))
+
     for kind in kinds:
         found.add(Finding(difference=kind, name="m/v1/f", generation=1, time=None))
-    quiet = json.loads(log.reconciled("b-dev", found))
+    quiet = logged()
     for number in range(12):
         kind = Difference.CHANGED if number else Difference.UNREGISTERED
         found.add(Finding(difference=kind, name=f"m/v{number}/f", generation=1, time=None))
-    lost = json.loads(log.reconciled("b-dev", found))
+    lost = logged()
 
     assert (quiet["severity"], quiet["outcome"]) == ("INFO", "reconciled")
     assert (lost["severity"], lost["outcome"]) == ("WARNING", "lost")
@@ -82,16 +90,13 @@ def test_a_reconciliation_is_a_warning_only_if_events_were_lost() -> None:
 
 
 def test_what_is_unlike_staging_is_counted_and_named() -> None:
-    found = [
-        UnlikeStaging(comparison="different", versions=1, examples=["m/v1"]),
-        UnlikeStaging(comparison="skipped", versions=3, examples=["m/v3", "m/v2"]),
-    ]
+    counts = {"different": 1, "skipped": 3}
+    examples = {"different": ["m/v1"], "skipped": ["m/v3", "m/v2"]}
 
-    assert json.loads(log.unlike_staging(found)) == {
+    assert json.loads(log.unlike_staging(counts, examples)) == {
         "severity": "WARNING",
         "message": "prod is not what staging has. different: m/v1; skipped: m/v3, m/v2 and 1 more",
         "outcome": "unlike_staging",
-        "different": 1,
-        "skipped": 3,
-        "examples": {"different": ["m/v1"], "skipped": ["m/v3", "m/v2"]},
+        **counts,
+        "examples": examples,
     }

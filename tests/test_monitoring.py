@@ -6,8 +6,6 @@ import json
 import pytest
 
 from registry import log
-from registry.finding import Difference, Finding, Summary
-from registry.rows import UnlikeStaging
 from tests import ROOT
 from tests.conftest import CHANNEL
 from tests.servers.scripts import Cloud
@@ -195,10 +193,10 @@ def test_a_reconciliation_without_alerts_is_deleted_as_well(
 
 
 def test_the_metrics_count_the_lines_that_are_logged(watched: Cloud) -> None:
-    found = Summary()
-    found.add(Finding(difference=Difference.UNREGISTERED, name="m/v1/f", generation=1, time=None))
-    unlike = UnlikeStaging(comparison="skipped", versions=1, examples=["m/v1"])
-    lines = [log.reconciled("ml-models-prod", found), log.unlike_staging([unlike])]
+    lines = [
+        log.reconciled({}, [], lost=1, lost_examples=["m/v1/f"]),
+        log.unlike_staging({"skipped": 1}, {"skipped": ["m/v1"]}),
+    ]
 
     filters = [
         metric["filter"] for name, metric in watched.state["metrics"].items() if "reconcile" in name
