@@ -45,12 +45,8 @@ function::find_trigger() {
 # function::find_job [FORMAT]: set `found` to the Cloud Scheduler job that calls `function`, or return 1.
 # Where the API is not enabled, there is no job.
 function::find_job() {
-  local look=(gcloud scheduler jobs describe "$function" --location="$REGION"
-    --project="$GCP_PROJECT_ID" --format="${1:-value(name)}")
-  tool::look "${look[@]}" && return 0
-  [[ -n $dry_run || $(answer::status "$found") =~ ^(NOT_FOUND|DISABLED)$ ]] \
-    || script::fail "$(tool::name "${look[@]}"): $found$(answer::remedy "$found")"
-  return 1
+  tool::find_enabled gcloud scheduler jobs describe "$function" --location="$REGION" \
+    --project="$GCP_PROJECT_ID" --format="${1:-value(name)}"
 }
 
 # function::bind ROLE MEMBER: give a role on the Cloud Run service of `function` alone.

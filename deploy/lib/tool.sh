@@ -1,9 +1,10 @@
 # Running gcloud and bq: commands that look, commands that change something, and waiting.
 # shellcheck shell=bash
 
-dry_run= # set by a script's --dry-run
-found=   # set by tool::find
-failure= # set by tool::attempt
+dry_run=                    # set by a script's --dry-run: print the commands, ask nothing, run nothing
+preview=${upgrade_preview-} # set by upgrade.sh: look at what is there, print what is to change, run nothing
+found=                      # set by tool::find
+failure=                    # set by tool::attempt
 
 # How long to wait before each further try, ten minutes in all.
 WAITS=(5 10 20 40 60 60 90 90 120 120)
@@ -38,8 +39,8 @@ tool::say() {
   echo "# $*"
 }
 
-# tool::run COMMAND…: run a command that changes something, or end; with --dry-run print it, ready to
-# paste.
+# tool::run COMMAND…: run a command that changes something, or end; with --dry-run or in a preview print it,
+# ready to paste.
 tool::run() {
   tool::make false "$@"
 }
@@ -49,7 +50,7 @@ tool::run() {
 tool::make() {
   local find=$1 word line='' try=0
   shift
-  if [[ -z $dry_run ]]; then
+  if [[ -z $dry_run$preview ]]; then
     until tool::attempt "$@" || "$find"; do
       tool::wait "$((try++))" "$failure" "$@" \
         || script::fail "$(tool::name "$@"): $failure$(answer::remedy "$failure")"
@@ -121,6 +122,14 @@ tool::find() {
   tool::look "$@" && return 0
   status=$(answer::status "$found")
   [[ -n $dry_run || $status == NOT_FOUND ]] || script::fail "$(tool::name "$@"): $found$(answer::remedy "$found")"
+  return 1
+}
+
+# tool::find_enabled COMMAND…: the same, but where the API is not enabled, there is nothing of its kind.
+tool::find_enabled() {
+  tool::look "$@" && return 0
+  [[ -n $dry_run || $(answer::status "$found") =~ ^(NOT_FOUND|DISABLED)$ ]] \
+    || script::fail "$(tool::name "$@"): $found$(answer::remedy "$found")"
   return 1
 }
 
