@@ -47,7 +47,7 @@ main() {
 
   tool::require gcloud bq
   function::use inventory
-  [[ -n $dry_run ]] || check_setup "run deploy/setup.sh"
+  [[ -n $dry_run$preview ]] || check_setup "run deploy/setup.sh"
   iam::find_account "$service_account" || iam::need "${PERMISSIONS[@]}"
   iam::find_deployer
   iam::make_account "$INVENTORY_SERVICE_ACCOUNT" "Model registry, inventory"
@@ -59,7 +59,7 @@ main() {
       function::bind "$role" "$viewer"
     done
   done
-  [[ -n $dry_run ]] || say_deployed
+  [[ -n $dry_run$preview ]] || say_deployed
 }
 
 # check_viewer MEMBER

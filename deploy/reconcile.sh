@@ -53,7 +53,7 @@ main() {
   tool::require gcloud bq
   for name in "${environments[@]}"; do
     function::use "reconcile-$name"
-    [[ -n $dry_run ]] || check_setup "run deploy/setup.sh $environment"
+    [[ -n $dry_run$preview ]] || check_setup "run deploy/setup.sh $environment"
   done
   iam::find_account "$service_account" || iam::need "${PERMISSIONS[@]}"
   project::enable cloudscheduler
@@ -67,7 +67,7 @@ main() {
     deploy
     function::bind "$INVOKER_ROLE" "$member"
     make_job
-    [[ -n $dry_run ]] || say_deployed
+    [[ -n $dry_run$preview ]] || say_deployed
   done
 }
 

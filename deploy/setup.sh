@@ -51,7 +51,7 @@ main() {
     bucket::make
     make_account
   done
-  [[ -n $dry_run ]] || tool::say "Ready. Deploy with: $(printf 'deploy/%s.sh ' "${environments[@]}")"
+  [[ -n $dry_run$preview ]] || tool::say "Ready. Deploy with: $(printf 'deploy/%s.sh ' "${environments[@]}")"
 }
 
 # look_at_buckets ENV…: fail if the name of a bucket is taken.

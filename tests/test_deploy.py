@@ -260,7 +260,7 @@ def test_no_script_reads_its_standard_input(
 
 
 NAMED = ["verify", "delete", "logs", "reconcile", "replay"]  # without a name they do nothing
-SCRIPTS = ["staging", "prod", *(call.split(maxsplit=1)[0] for call in EACH)]
+SCRIPTS = ["staging", "prod", "upgrade", *(call.split(maxsplit=1)[0] for call in EACH)]
 
 
 @pytest.mark.parametrize("script", SCRIPTS)
@@ -278,11 +278,9 @@ def test_help_is_the_header(cloud: Cloud, script: str) -> None:
     [
         *(f"{script} --force: expected * found --force" for script in SCRIPTS),
         *(f"{script} test: expected * found test" for script in SCRIPTS),
-        *(
-            f"{script}: expected * nothing"
-            for script in ("verify", "delete", "logs", "reconcile", "replay")
-        ),
+        *(f"{script}: expected * nothing" for script in NAMED),
         "dev prod: expected --dry-run or nothing, found prod",
+        "upgrade --dry-run dev: expected --dry-run or nothing, found --dry-run dev",
         "prod --dry-run --dry-run: expected --dry-run or nothing, found --dry-run --dry-run",
         "monitoring --notify: --notify: expected projects/* found nothing",
         "monitoring --notify me@example.com: --notify: expected projects/* found me@example.com",

@@ -11,7 +11,7 @@ alert::make() {
   local file=$temporary/alert.json title="$function: $2" placeholder=${3%%=*} value=${3#*=} channel=${4-}
   local name='' channels='' filter=''
   alert::find || true
-  if [[ -n $dry_run ]]; then
+  if [[ -n $dry_run || (-n $preview && $filter != *"$value"*) ]]; then
     echo "sed 's|\${function}|$function|g; s|\${environment}|$environment|g; s|\${region}|$REGION|g; s|\${title}|$title|g; s|\${$placeholder}|'\"$value\"'|g' $(tool::quote "$root/deploy/monitoring/$1.json") >$function-$1.json"
     file=$function-$1.json
   else

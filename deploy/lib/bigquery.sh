@@ -32,7 +32,7 @@ bigquery::make() {
   fi
   command=("${bq[@]}" --format=none query --use_legacy_sql=false
     "$(bigquery::sql "$root"/deploy/bigquery/[2-8]-*.sql)")
-  [[ -z $dry_run ]] || tool::say "tables and views"
+  [[ -z $dry_run$preview ]] || tool::say "tables and views"
   tool::run "${command[@]}"
 }
 

@@ -56,7 +56,11 @@ deployment::main() {
   function::use "$1"
   tool::require gcloud bq
   bucket_location=$REGION # where setup.sh puts the bucket; not looked up with --dry-run
-  [[ -n $dry_run ]] || deployment::check
+  if [[ -n $preview ]]; then
+    bucket::find || true
+  elif [[ -z $dry_run ]]; then
+    deployment::check
+  fi
   # The trigger's location is the bucket's. Without --retry a failed event is dropped. Eventarc's
   # deliveries count as internal: https://docs.cloud.google.com/run/docs/securing/ingress and
   # https://docs.cloud.google.com/functions/docs/networking/network-settings
@@ -71,7 +75,7 @@ deployment::main() {
     --memory=256MB \
     --ingress-settings=internal-only
   function::bind "$INVOKER_ROLE" "$member"
-  [[ -z $dry_run ]] || return 0
+  [[ -z $dry_run$preview ]] || return 0
   (deployment::say_dead_letters 2>/dev/null) || true
   deployment::say
 }

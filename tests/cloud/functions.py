@@ -53,6 +53,7 @@ def _(call: Call) -> None:
     call.state["functions"][name] = {
         "name": f"{place}/functions/{name}",
         "state": "ACTIVE",
+        "updateTime": "2026-03-01T12:00:00.123456789Z",
         "options": {key: call.flags[key] for key in call.flags if key not in PASSING},
         "serviceConfig": {"uri": f"https://{name}-fmwgdkwtaq-uc.a.run.app"},
         "eventTrigger": {} if "--trigger-http" in call.flags else make_trigger(call),
