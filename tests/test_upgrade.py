@@ -45,7 +45,7 @@ def listed(ended: Ended, word: str) -> list[str]:
 def fresh(deployed: Cloud) -> Json:
     """What this version deploys, with a schedule of its own."""
     job = deployed.state["jobs"][RECONCILE]
-    job |= {"schedule": "0 4 * * 1", "timeZone": "Europe/Berlin"}
+    job |= {"schedule": "0 4 * * *", "timeZone": "Europe/Berlin"}
     return copied(deployed.state)
 
 
