@@ -43,7 +43,8 @@ main() {
   done
   for name in ${there[@]+"${there[@]}"}; do
     function::use "$name"
-    [[ -n $dry_run$yes ]] || confirm
+    [[ -n $dry_run$yes ]] \
+      || script::confirm "Delete the function $function of $GCP_PROJECT_ID?" "$function was not deleted"
     delete "$name"
   done
   ((${#there[@]})) || exit 1
@@ -56,14 +57,6 @@ find_parts() {
 
 find_job() {
   [[ $1 == reconcile-* ]] && function::find_job
-}
-
-# confirm: fail unless somebody agrees to delete `function`.
-confirm() {
-  local answer=''
-  [[ -t 0 ]] || script::bad_usage "expected somebody to ask, found no terminal: use --yes"
-  read -rp "Delete the function $function of $GCP_PROJECT_ID? [y/N] " answer
-  [[ $answer == [yY]* ]] || script::fail "$function was not deleted"
 }
 
 # delete NAME: the function goes last, so that this can be repeated while it is there. The alert would

@@ -19,6 +19,8 @@ source "$root/deploy/lib/iam.sh"
 source "$root/deploy/lib/project.sh"
 # shellcheck source=deploy/lib/bucket.sh
 source "$root/deploy/lib/bucket.sh"
+# shellcheck source=deploy/lib/object.sh
+source "$root/deploy/lib/object.sh"
 # shellcheck source=deploy/lib/bigquery.sh
 source "$root/deploy/lib/bigquery.sh"
 # shellcheck source=deploy/lib/function.sh

@@ -16,9 +16,9 @@ bigquery::sql() {
   echo "$text"
 }
 
-# bigquery::query SQL: print the answer as CSV, its column names first.
+# bigquery::query SQL [FLAG…]: print the answer as CSV, its column names first.
 bigquery::query() {
-  "${bq[@]}" --format=csv query --use_legacy_sql=false --max_rows=10000 "$1"
+  "${bq[@]}" --format=csv query --use_legacy_sql=false --max_rows=10000 "${@:2}" "$1"
 }
 
 # bigquery::make: make the dataset, and make or update the tables and the views. All of it can be

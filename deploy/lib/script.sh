@@ -22,6 +22,14 @@ script::bad_usage() {
   exit 2
 }
 
+# script::confirm QUESTION REFUSAL: fail unless somebody says yes.
+script::confirm() {
+  local answer=''
+  [[ -t 0 ]] || script::bad_usage "expected somebody to ask, found no terminal: use --yes"
+  read -rp "$1 [y/N] " answer
+  [[ $answer == [yY]* ]] || script::fail "$2"
+}
+
 # script::at_exit FUNCTION: call a function when the script ends, whatever ends it.
 script::at_exit() {
   at_exit=("$1" ${at_exit[@]+"${at_exit[@]}"})

@@ -36,6 +36,7 @@ from gcp_storage_emulator import server
 from gcp_storage_emulator import storage as library
 from gcp_storage_emulator.exceptions import BadRequest, Conflict, NotFound
 from gcp_storage_emulator.handlers import buckets, objects
+from gcp_storage_emulator.settings import DEFAULT_PROJECT_NUMBER as PROJECT_NUMBER
 
 library_download, library_read_data = objects.download, server._read_data
 
@@ -306,6 +307,17 @@ def managed_folders(_: Request, response: Response, __: Storage) -> None:
     response.json({"kind": "storage#managedFolders"})
 
 
+def project(request: Request, response: Response, _: Storage) -> None:
+    """Answer Resource Manager's projects.get, which the scripts of deploy/ ask first."""
+    names = {"projectId": request.params["project"], "projectNumber": PROJECT_NUMBER}
+    response.json({**names, "lifecycleState": "ACTIVE"})
+
+
+def permissions(request: Request, response: Response, _: Storage) -> None:
+    """Answer projects.testIamPermissions: here one may do everything."""
+    response.json({"permissions": request.data["permissions"]})
+
+
 def upload_partial(request: Request, response: Response, storage: Storage) -> None:
     """Continue an upload. If it is complete, answer with its object: a client may ask again."""
     if completed := storage.completed.get(request.asked("upload_id")):
@@ -364,6 +376,8 @@ def fix_library() -> None:
         (rf"/resumable/upload/storage/v1{bucket}/o", upload),
         (rf"(?:/storage/v1)?{bucket}/storageLayout", {"GET": storage_layout}),
         (rf"(?:/storage/v1)?{bucket}/managedFolders", {"GET": managed_folders}),
+        (r"/v1/projects/(?P<project>[-.:\w]+):testIamPermissions", {"POST": permissions}),
+        (r"/v1/projects/(?P<project>[-.:\w]+)", {"GET": project}),
         *server.HANDLERS,
     )
     fixed = {

@@ -82,6 +82,7 @@ class System:
             "BIGQUERY_EMULATOR_HOST": self.bigquery_url,
             "CLOUDSDK_CORE_PROJECT": self.project,
             "CLOUDSDK_API_ENDPOINT_OVERRIDES_STORAGE": f"{self.storage_url}/",
+            "CLOUDSDK_API_ENDPOINT_OVERRIDES_CLOUDRESOURCEMANAGER": f"{self.storage_url}/",
             "CLOUDSDK_CONFIG": str(self.state / "gcloud"),
             "CLOUDSDK_AUTH_ACCESS_TOKEN_FILE": str(self.state / "token"),
             "CLOUDSDK_CORE_CHECK_GCE_METADATA": "false",
