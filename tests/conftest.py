@@ -232,7 +232,8 @@ EACH = [
 ]
 # What a script may use of a machine, besides gcloud and bq.
 BASICS = (
-    "awk bash basename cat cut date dirname env grep head mkdir mktemp rm sed sh sort tail tee tr"
+    "awk base64 bash basename cat cut date dirname env grep head mkdir mktemp rm sed sh sort tail"
+    " tee tr wc"
 )
 
 

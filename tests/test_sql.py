@@ -37,6 +37,9 @@ VALUES = {
     "{table}": f"{PROJECT}.ml_registry.models",
     "{self.dataset}": "ml_registry",
     "{which}": "gcs_path <> 'm/v1/f'",
+    "$table": "ml_registry.models",
+    "$young": "MAX(registered_at)",
+    "$condition": "STARTS_WITH(gcs_path, 'm/')",
 }
 NOT_HERE = {
     "deploy/local/bigquery.py",  # it asks DuckDB

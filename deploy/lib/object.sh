@@ -9,8 +9,8 @@ OBJECTS_AT_ONCE=500 # with one access token, which lasts for an hour
 # `generation|size|uploader|name`, with the uploader in base64. All names with the prefix are among them; there
 # may be others if it holds a wildcard. Returns 1 if there is no bucket.
 object::list() {
-  tool::find gcloud storage objects list "gs://$bucket/${1%%[]*?[]*}**" --raw \
-    --format='value[separator="|"](generation,size,metadata.uploader.encode(base64),name)'
+  tool::find gcloud storage objects list "gs://$bucket/${1%%[]*?[]*}**" \
+    --format='value[separator="|"](generation,size,metadata.uploader.encode(base64),name)' --raw
 }
 
 # object::change FILE METHOD [JSON]: send a request for each generation in a file of such lines, or fail and say
@@ -52,17 +52,20 @@ object::urls() {
     }'
 }
 
-# object::check: fail unless each of the answers says that it was done.
+# object::check: fail unless there is an answer for each, and it says that it was done.
 object::check() {
   local count at reason
-  read -r count at reason < <(awk '
+  read -r count at reason < <(awk -v expected="$(wc -l <"$temporary/batch")" '
     match($0, /"message": *"[^"]*/) && !message { message = substr($0, RSTART, RLENGTH); sub(/^"message": *"/, "", message) }
     /^status [0-9]+$/ {
       answers++
       if ($2 !~ /^2/ && $2 != 404 && !refused++) { at = answers; reason = message ? message : "HTTP status " $2 }
       message = ""
     }
-    END { print refused + 0, at + 0, reason }' "$temporary/answers")
+    END {
+      if (answers < expected && !refused) { at = answers + 1; reason = "no answer" }
+      print refused + expected - answers, at + 0, reason
+    }' "$temporary/answers")
   ((count == 0)) || script::fail \
     "expected to change all in gs://$bucket, found $count refused, first $(object::show "$(sed -n "${at}p" "$temporary/batch")"): $reason: when the reason is gone (a hold, a retention period, a missing permission), run it again"
 }

@@ -6,6 +6,7 @@ import re
 from tests.cloud.call import WHO, Call, command, show
 from tests.cloud.kinds import Kind
 from tests.cloud.project import EVENTARC_AGENT, NUMBER, Failed, Json
+from tests.cloud.storage import change_objects
 
 
 @command("auth list", "--filter= --format=")
@@ -34,8 +35,20 @@ def _(call: Call) -> None:
     call.print("token")
 
 
-@command("", "--silent --fail --config --max-time --header --data", tool="curl")
+@command(
+    "",
+    "--silent --fail --config --max-time --header --data --show-error --retry --path-as-is"
+    " --write-out",
+    tool="curl",
+)
 def _(call: Call) -> None:
+    if "--data" in call.flags:
+        test_permissions(call)
+    else:
+        change_objects(call)
+
+
+def test_permissions(call: Call) -> None:
     """What the one who asks may do; `denied` in the state are the permissions that are missing."""
     *_, asked, url = call.arguments
     assert url.endswith(f"/v1/projects/{call.state['project']}:testIamPermissions")

@@ -1,11 +1,13 @@
 """BigQuery, through bq: the statements that deploy/ sends."""
 
+import base64
 import json
 import re
+from collections import Counter
 from collections.abc import Callable
 
 from tests.cloud.call import Call, command
-from tests.cloud.project import Failed, Unknown
+from tests.cloud.project import Failed, Json, Unknown
 
 OPTIONS = "--headless --project_id= --format="
 NAME = r"`([^`]+)`\.(\w+)"
@@ -20,7 +22,9 @@ def _(call: Call) -> None:
     call.out += json.dumps(call.state["datasets"][name], separators=(",", ":"))
 
 
-@command("query", f"{OPTIONS} --use_legacy_sql= --max_rows=", tool="bq", api="bigquery")
+@command(
+    "query", f"{OPTIONS} --use_legacy_sql= --max_rows= --parameter=", tool="bq", api="bigquery"
+)
 def _(call: Call) -> None:
     if call.flag("--use_legacy_sql") != "false":
         raise Unknown("legacy SQL")
@@ -99,6 +103,42 @@ def count(call: Call, project: str, table: str) -> None:
     call.print(f"f0_\n{int(call.project.row_after == 0)}")
 
 
+def naming(call: Call, table: str, condition: str) -> list[Json]:
+    """Find the rows that name a model or a person; `minutes` is how old a row is."""
+    name = base64.b64decode(call.flag("--parameter").removeprefix("name::")).decode()
+    rows = call.state["rows"].get(table, [])
+    if condition.startswith("STARTS_WITH"):
+        return [row for row in rows if row["gcs_path"].startswith(f"{name}/")]
+    return [row for row in rows if row["uploader"] == name]
+
+
+def count_by_bucket(call: Call, project: str, table: str, condition: str) -> None:
+    need_table(call, project, table)
+    found = Counter(row["gcs_bucket"] for row in naming(call, table, condition))
+    call.print("gcs_bucket,f0_,f1_")
+    for bucket, rows in sorted(found.items()):
+        call.print(f"{bucket},{rows},2026-03-01 13:31 UTC")
+
+
+def change_rows(call: Call, verb: str, project: str, table: str, *where: str) -> None:
+    """Delete or update rows: none of them may be in the streaming buffer."""
+    need_table(call, project, table)
+    buckets, condition = where
+    condition, only_old, _ = condition.partition(" AND registered_at < ")
+    condition, of_vanished, _ = condition.partition(" AND found_at < ")
+    youngest = 90 if only_old or of_vanished else 0
+    for row in naming(call, table, condition):
+        if f"'{row['gcs_bucket']}'" not in buckets or row["minutes"] < youngest:
+            continue
+        if row["minutes"] < 90:
+            words = f"UPDATE or DELETE statement over table {project}.{table} would affect rows in"
+            raise Failed(f"{words} the streaming buffer, which is not supported")
+        if verb.startswith("DELETE"):
+            call.state["rows"][table].remove(row)
+        else:
+            row |= {"uploader": None, "metadata": None}
+
+
 STATEMENTS: dict[str, Callable[..., None]] = {
     rf"CREATE SCHEMA IF NOT EXISTS {NAME}\s(.*)": create_schema,
     r"(CREATE TABLE IF NOT EXISTS|ALTER TABLE|CREATE OR REPLACE VIEW)"
@@ -108,4 +148,8 @@ STATEMENTS: dict[str, Callable[..., None]] = {
     r"OBJECT_PRIVILEGES WHERE (?:object_schema = '(.+)' AND )?object_name = '(.+)'$": privileges,
     rf"SELECT table_name\sFROM {NAME}\.INFORMATION_SCHEMA\.TABLES$": tables,
     r"SELECT COUNT\(\*\) FROM `([^`]+)\.(\w+\.[\w-]+)` WHERE gcs_bucket = ": count,
+    r"SELECT gcs_bucket, COUNT\(\*\), .* FROM `([^`]+)\.(\w+\.[\w-]+)` WHERE (.*)"
+    r" GROUP BY gcs_bucket ORDER BY gcs_bucket$": count_by_bucket,
+    r"(DELETE FROM|UPDATE) `([^`]+)\.(\w+\.[\w-]+)`.* WHERE gcs_bucket IN \((.*?)\)"
+    r" AND (.*)": change_rows,
 }

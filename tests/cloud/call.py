@@ -1,5 +1,6 @@
 """One command while it runs, the table of commands, and how results are printed."""
 
+import base64
 import json
 import re
 from collections.abc import Callable
@@ -134,7 +135,7 @@ def get(resource: object, key: str) -> Any:  # noqa: ANN401 - any value of JSON
 def column(resource: Json, key: str) -> str:
     if first := re.fullmatch(r"firstof\((.*)\)", key):
         return next(filter(None, (column(resource, name) for name in first[1].split(","))), "")
-    plain = re.fullmatch(r"([\w.\[\]]+?)(?:\.(basename|list|date)\((.*)\))?", key)
+    plain = re.fullmatch(r"([\w.\[\]]+?)(?:\.(basename|list|date|encode)\((.*)\))?", key)
     if not plain:
         raise Unknown(f"column {key}")
     value = get(resource, plain[1])
@@ -145,6 +146,8 @@ def column(resource: Json, key: str) -> str:
             value = ",".join(value or [])
         case "date":
             value = value and value[:19].replace("T", " ")
+        case "encode":
+            value = value and base64.b64encode(value.encode()).decode()
     if isinstance(value, dict | list):
         raise Unknown(f"column {key} of {value}")
     return "" if value is None else str(value)

@@ -72,8 +72,8 @@ def copied(state: Json) -> Json:
 
 
 KINDS = (
-    "accounts alerts buckets datasets functions jobs metrics sinks subscriptions tables topics"
-    " triggers"
+    "accounts alerts buckets datasets functions jobs metrics rows sinks subscriptions tables"
+    " topics triggers"
 )
 
 

@@ -105,14 +105,10 @@ def carry_out(call: Call, *, may_ask: bool) -> int:
 
 def carry_out_or_fail(call: Call, *, may_ask: bool) -> None:
     command, api = parse(call)
-    if (
-        may_ask
-        and call.path not in LOCAL
-        and "--quiet" not in call.flags
-        and "--headless" not in call.flags
-    ):
+    local = call.path in LOCAL and "--write-out" not in call.flags  # curl changes objects with it
+    if may_ask and not local and "--quiet" not in call.flags and "--headless" not in call.flags:
         raise Unknown("may ask something, and wait")
-    if call.path not in LOCAL:
+    if not local:
         if not call.state["account"]:
             raise Failed(NOBODY)
         for project in (call.flag("--project"), call.flag("--project_id")):
