@@ -6,8 +6,8 @@
 #
 # Usage: deploy/forget.sh [--dry-run] [--yes] --model NAME|--uploader NAME [dev|staging|prod...]
 #
-#   --model NAME      all objects whose name begins with NAME/, also those that are no artifacts
-#   --uploader NAME   all objects and rows with exactly this uploader
+#   --model NAME      such as churn: all objects in the folder churn, also those that are no artifacts
+#   --uploader NAME   such as ada: all objects and rows with exactly this uploader
 #   dev|staging|prod  in these environments; by default in all three
 #   --yes             do not ask
 #   --dry-run         print what would go and what cannot go yet, and change nothing

@@ -260,7 +260,7 @@ def test_no_script_reads_its_standard_input(
 
 
 NAMED = ["verify", "delete", "logs", "reconcile", "replay"]  # without a name they do nothing
-SCRIPTS = ["staging", "prod", "upgrade", *(call.split(maxsplit=1)[0] for call in EACH)]
+SCRIPTS = ["staging", "prod", "upgrade", "forget", *(call.split(maxsplit=1)[0] for call in EACH)]
 
 
 @pytest.mark.parametrize("script", SCRIPTS)
