@@ -35,7 +35,7 @@ DAY=86400
 kind=         # model or uploader
 name=         # its name
 parameter=    # the same, for bq
-condition=    # of the rows that name it
+criterion=    # of the rows that name it
 tables=()     # in which they are
 environments=()
 left_objects= # how many generations and rows were found last
@@ -93,11 +93,11 @@ use_kind() {
   parameter=--parameter=name::$(encoded)
   permissions=(bigquery.jobs.create bigquery.tables.getData bigquery.tables.updateData storage.objects.list)
   if [[ $kind == model ]]; then
-    condition="STARTS_WITH(gcs_path, CONCAT($VALUE, '/'))"
+    criterion="STARTS_WITH(gcs_path, CONCAT($VALUE, '/'))"
     tables=("${MODEL_TABLES[@]}")
     permissions+=(storage.objects.delete)
   else
-    condition="(uploader = $VALUE OR JSON_VALUE(metadata, '\$.uploader') = $VALUE)"
+    criterion="(uploader = $VALUE OR JSON_VALUE(metadata, '\$.uploader') = $VALUE)"
     tables=("${UPLOADER_TABLES[@]}")
     permissions+=(storage.objects.update)
   fi
@@ -117,7 +117,7 @@ look() {
     read -r table time <<<"$table"
     young="TIMESTAMP_ADD(MAX($time), INTERVAL $((STREAMING_MINUTES + 1)) MINUTE)"
     tool::find bigquery::query \
-      "SELECT gcs_bucket, COUNT(*), FORMAT_TIMESTAMP('%F %H:%M UTC', $young) FROM \`$GCP_PROJECT_ID.$table\` WHERE $condition GROUP BY gcs_bucket ORDER BY gcs_bucket" \
+      "SELECT gcs_bucket, COUNT(*), FORMAT_TIMESTAMP('%F %H:%M UTC', $young) FROM \`$GCP_PROJECT_ID.$table\` WHERE $criterion GROUP BY gcs_bucket ORDER BY gcs_bucket" \
       "$parameter" \
       || script::fail "expected the table $table, found none: run deploy/setup.sh"
     sed "1d; /^$/d; s/^/$table,/" <<<"$found" >>"$temporary/rows"
@@ -199,9 +199,9 @@ remove() {
   for table in "${tables[@]}"; do
     read -r table time <<<"$table"
     failure=
-    change_rows "$table" "gcs_bucket IN ($buckets) AND $condition"
+    change_rows "$table" "gcs_bucket IN ($buckets) AND $criterion"
     [[ -z $failure ]] || change_rows "$table" \
-      "gcs_bucket IN ($buckets) AND $condition AND $time < TIMESTAMP_SUB(CURRENT_TIMESTAMP(), INTERVAL $STREAMING_MINUTES MINUTE)"
+      "gcs_bucket IN ($buckets) AND $criterion AND $time < TIMESTAMP_SUB(CURRENT_TIMESTAMP(), INTERVAL $STREAMING_MINUTES MINUTE)"
   done
 }
 

@@ -39,7 +39,7 @@ VALUES = {
     "{which}": "gcs_path <> 'm/v1/f'",
     "$table": "ml_registry.models",
     "$young": "MAX(registered_at)",
-    "$condition": "STARTS_WITH(gcs_path, 'm/')",
+    "$criterion": "STARTS_WITH(gcs_path, 'm/')",
 }
 NOT_HERE = {
     "deploy/local/bigquery.py",  # it asks DuckDB
