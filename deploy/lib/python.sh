@@ -21,10 +21,13 @@ python::environment() {
     echo "Making ${folder#"$PWD/"}" >&2
     uv venv --quiet --clear --python "$version" "$folder"
   fi
-  # Compile now: under PYTHONDONTWRITEBYTECODE each process would compile again.
-  local sync=(uv pip sync --quiet --compile-bytecode --python "$folder/bin/python" "$requirements")
+  local sync=(uv pip sync --quiet --python "$folder/bin/python" "$requirements") compiled=$folder/compiled.txt
+  # Compile now: under PYTHONDONTWRITEBYTECODE each process would compile again. But not at each start: it
+  # looks at every file, which takes some ten times as long as the rest.
+  [[ -f $compiled && $(<"$compiled") == "$(<"$requirements")" ]] || sync+=(--compile-bytecode)
   # Offline first: if everything is installed or in uv's cache, no package index is needed.
   "${sync[@]}" --offline 2>/dev/null || "${sync[@]}"
+  cp "$requirements" "$compiled"
 }
 
 # python::install_uv ROOT: install the pinned uv into .local/uv.
