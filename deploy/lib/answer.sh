@@ -5,9 +5,24 @@
 # answer::reason OUTPUT: print the error in a tool's output, on one line and without the tool's own words
 # before it.
 answer::reason() {
-  awk '/^(ERROR: |BigQuery error in |Error in query string)/ { found = 1 } { all = all $0 " " } found { error = error $0 " " }
-    END { print (error ? error : all) }' <<<"$1" | tr -s '[:space:]' ' ' | cut -c 1-600 \
-    | sed -E "s/^ //; s/ $//; s/^ERROR: (\(gcloud[^)]*\) )?//; s/^(BigQuery error in [a-z -]+ operation|Error in query string): //; s/^Error processing job '[^']*': //; s/^Query error: //; s/([a-z0-9]-) ([a-z0-9])/\1\2/g" # bq breaks lines, also after a dash
+  awk '
+    /^(ERROR: |BigQuery error in |Error in query string)/ { found = 1 }
+    { all = all $0 " " }
+    found { error = error $0 " " }
+    END {
+      text = error ? error : all
+      gsub(/[ \t\r\n\f\v]+/, " ", text)
+      text = substr(text, 1, 600)
+      sub(/^ /, "", text)
+      sub(/ $/, "", text)
+      sub(/^ERROR: (\(gcloud[^)]*\) )?/, "", text)
+      sub(/^(BigQuery error in [a-z -]+ operation|Error in query string): /, "", text)
+      sub(/^Error processing job \047[^\047]*\047: /, "", text)
+      sub(/^Query error: /, "", text)
+      while (match(text, /[a-z0-9]- [a-z0-9]/)) # bq breaks lines, also after a dash
+        text = substr(text, 1, RSTART + 1) substr(text, RSTART + 3)
+      print text
+    }' <<<"$1"
 }
 
 # answer::status REASON: print NOT_FOUND, DENIED, DISABLED (an API), EXISTS or BUSY; nothing for another

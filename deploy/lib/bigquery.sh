@@ -63,7 +63,7 @@ bigquery::missing_grants() {
     tool::find bigquery::query \
       "SELECT privilege_type, grantee FROM \`$GCP_PROJECT_ID\`.\`region-$location\`.INFORMATION_SCHEMA.OBJECT_PRIVILEGES WHERE $where" \
       || true
-    grep -qxF "$role,$grantee" <<<"$found" || missing+=$statement$'\n'
+    tool::has_line "$role,$grantee" "$found" || missing+=$statement$'\n'
   done < <(bigquery::sql "$1")
   missing=${missing%$'\n'}
 }
@@ -85,7 +85,7 @@ bigquery::check() {
     name=${file##*/?-}
     name=${name%.sql}
     [[ $name != models ]] || name=${REGISTRY_TABLE#*.}
-    grep -qxF "$name" <<<"$found" || script::fail "expected $dataset.$name, found none: $1"
+    tool::has_line "$name" "$found" || script::fail "expected $dataset.$name, found none: $1"
   done
 }
 

@@ -32,7 +32,7 @@ iam::bound() {
       || policy=$found
     policy_of=$*
   fi
-  grep -qxF "$role $member " <<<"$policy"
+  tool::has_line "$role $member " "$policy"
 }
 
 # iam::bind ROLE MEMBER GROUP NAME [FLAG…]: give a role on a resource to a member who lacks it.

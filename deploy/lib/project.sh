@@ -10,7 +10,7 @@ project::enable() {
   local name absent=()
   tool::find gcloud services list --enabled --project="$GCP_PROJECT_ID" --format='value(config.name)' || true
   for name in "$@"; do
-    grep -qx "$name.googleapis.com" <<<"$found" || absent+=("$name.googleapis.com")
+    tool::has_line "$name.googleapis.com" "$found" || absent+=("$name.googleapis.com")
   done
   ((${#absent[@]})) || return 0
   tool::say "APIs"

@@ -23,7 +23,7 @@ tool::require() {
   done
   # shellcheck disable=SC2034 # for those who look at what belongs to the project
   if ! project_number=$(gcloud projects describe "$GCP_PROJECT_ID" --format='value(projectNumber)' 2>"$temporary/errors" </dev/null); then
-    answer=$(answer::reason "$(cat "$temporary/errors")")
+    answer=$(answer::reason "$(<"$temporary/errors")")
     case $answer in
       *"not currently have an active account"* | *"auth login"*)
         script::fail "expected an active account, found none: run gcloud auth login" ;;
@@ -77,7 +77,7 @@ tool::gone() {
 tool::attempt() {
   # bq prints its errors on standard output.
   "$@" </dev/null 2>&1 | tee "$temporary/output" >&2 && return 0 # not the status with which the script ends
-  failure=$(answer::reason "$(cat "$temporary/output")")
+  failure=$(answer::reason "$(<"$temporary/output")")
   return 1
 }
 
@@ -87,6 +87,11 @@ tool::wait() {
   [[ -n $wait ]] && delay=$(answer::delay "${@:2}") || return 1
   echo "$delay: trying again in $wait s" >&2
   sleep "$wait"
+}
+
+# tool::has_line LINE TEXT: whether a text has a line.
+tool::has_line() {
+  [[ $'\n'$2$'\n' == *$'\n'"$1"$'\n'* ]]
 }
 
 # tool::name WORD…: print a command without its options, as it is called in a message.
@@ -139,7 +144,7 @@ tool::look() {
   found=
   [[ -z $dry_run ]] || return 1
   until found=$("$@" 2>"$temporary/errors" </dev/null); do
-    found=$(answer::reason "$found"$'\n'"$(cat "$temporary/errors")") # bq prints its errors on standard output
+    found=$(answer::reason "$found"$'\n'"$(<"$temporary/errors")") # bq prints its errors on standard output
     [[ $(answer::status "$found") != NOT_FOUND ]] || return 1
     tool::wait "$((try++))" "$found" "$@" || return 1
   done
