@@ -56,14 +56,11 @@ class Handler(socketserver.StreamRequestHandler):
     server: Server
 
     def handle(self) -> None:
-
-        def read() -> str:
-            word = b""
-            while not word.endswith(b"\0"):
-                word += self.rfile.readline(1) or b"\0"
-            return word[:-1].decode(errors="surrogateescape")
-
-        key, folder, silent, tool, *words = [read() for _ in range(int(read()))]
+        received = b""
+        while received.count(b"\0") <= int(received.partition(b"\0")[0] or 0):
+            received += self.request.recv(65536)
+        _, *texts, _ = received.decode(errors="surrogateescape").split("\0")
+        key, folder, silent, tool, *words = texts
         project = self.server.projects[key]
         status, out, err = run(project, tool, words, Path(folder), may_ask=silent != "1")
         printed = [text.encode(errors="surrogateescape") for text in (out, err)]
