@@ -41,6 +41,7 @@ main() {
   measured=(coverage run --parallel-mode -m)
   start views tests/test_sql.py tests/test_views.py tests/test_inventory.py tests/test_page.py \
     tests/test_reconciliation.py
+  start table tests/test_table.py
   start others "${elsewhere[@]/#/--ignore=}"
   finish
   coverage combine --quiet
