@@ -46,7 +46,7 @@ def test_the_variables_are_those_that_are_read() -> None:
     read_once = set(re.findall(r"\$\{([A-Z]+(?:_[A-Z]+)*):?[-=]", "\n".join(SCRIPTS.values())))
     ports = set(re.findall(r"\b[A-Z]+_PORT\b", SCRIPTS["local.sh"]))
 
-    assert named == set_once | read_once | ports | {"BIGQUERY_EMULATOR_HOST"}
+    assert named == set_once | read_once | ports | {"BIGQUERY_EMULATOR_HOST", "THREADS"}
 
 
 def test_the_roles_are_those_that_the_scripts_grant() -> None:
