@@ -1,6 +1,6 @@
-"""Measure the function, then the reconciliation and the views at growing sizes."""
+"""Measure the function, a burst of uploads, then the reconciliation and the views as they grow."""
 
-from tests.benchmarks import function, sizes
+from tests.benchmarks import burst, function, sizes
 
 if __name__ == "__main__":
-    function.run(function.main, sizes.main)
+    function.run(function.main, burst.main, sizes.main)

@@ -153,9 +153,11 @@ class Benchmark:
     alike: bool = False  # the usual function reads its certificates as ours does
 
     @contextlib.contextmanager
-    def serving(self, peer: str, under: Sequence[object] = ()) -> Iterator[Function]:
+    def serving(
+        self, peer: str, under: Sequence[object] = (), environ: Mapping[str, str] | None = None
+    ) -> Iterator[Function]:
         """Start a function as Google does, `under` another program, until the end of the block."""
-        environ = dict(self.google.environ)
+        environ = {**self.google.environ, **(environ or {})}
         if peer == "ours":  # it chooses its certificates itself
             environ |= {"REQUESTS_CA_BUNDLE": "", "SSL_CERT_DIR": self.google.authorities}
         elif peer == "usual" and self.alike:
@@ -188,7 +190,7 @@ class Benchmark:
 
     def throttled(self, peer: str) -> Values:
         """Start, and answer one event, on the share of a CPU that comes with 256 MB."""
-        with _quota(VCPU) as join:
+        with quota(VCPU) as join:
             if join is None:
                 return {}
             started = time.monotonic()
@@ -268,7 +270,7 @@ def _listens(port: int) -> bool:
 
 
 @contextlib.contextmanager
-def _quota(share: float) -> Iterator[Sequence[str] | None]:
+def quota(share: float) -> Iterator[Sequence[str] | None]:
     """Make a control group with a share of a CPU; yield what starts a program in it."""
     cgroups, name = Path("/sys/fs/cgroup"), f"benchmark-{os.getpid()}"
     period = 100_000

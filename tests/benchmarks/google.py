@@ -3,6 +3,7 @@ What the function meets at Google, as fast as possible: a BigQuery over TLS that
 metadata server that hands out tokens; a Cloud Storage that lists a bucket.
 
 As a program it serves until it is ended, and writes its addresses to the folder it is given.
+BigQuery waits before each answer, for as many seconds as the second argument says.
 """
 
 import asyncio
@@ -84,10 +85,10 @@ class Google:
 
 
 @contextlib.contextmanager
-def serving(folder: Path) -> Iterator[Google]:
-    """Serve from another process until the end of the block."""
+def serving(folder: Path, delay: float = 0) -> Iterator[Google]:
+    """Serve from another process until the end of the block; BigQuery answers after the delay."""
     log = folder / "google.log"
-    command = [sys.executable, "-m", "tests.benchmarks.google", folder]
+    command = [sys.executable, "-m", "tests.benchmarks.google", folder, delay]
     with process(command, log, {"PYTHONPATH": str(ROOT)}) as running:
 
         def listens() -> bool:
@@ -139,15 +140,20 @@ def describe(number: int) -> Mapping[str, object]:
 class Connections:
     """Answers each connection for as long as it lasts, and counts them."""
 
-    def __init__(self, answer: Callable[[str, Mapping[str, list[str]]], str | None]) -> None:
+    def __init__(
+        self, answer: Callable[[str, Mapping[str, list[str]]], str | None], delay: float = 0
+    ) -> None:
         """`answer` returns what is at a path, for a query; None if nothing is there."""
         self.count = 0
         self._answer = answer
+        self._delay = delay
 
     async def __call__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.count += 1
         with contextlib.closing(writer), contextlib.suppress(asyncio.IncompleteReadError, OSError):
             async for address in _addresses(reader):
+                if self._delay:
+                    await asyncio.sleep(self._delay)
                 url = urlsplit(address)
                 found = self._answer(url.path, parse_qs(url.query))
                 status, text = ("404 Not Found", "") if found is None else ("200 OK", found)
@@ -167,10 +173,10 @@ async def _addresses(reader: asyncio.StreamReader) -> AsyncIterator[str]:
         yield head.split(" ", 2)[1]
 
 
-async def _main(folder: Path) -> None:
+async def _main(folder: Path, delay: float) -> None:
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     tls.load_cert_chain(folder / CERTIFICATE, folder / KEY)
-    bigquery = Connections(lambda path, _: TABLE if path.endswith("/models") else TAKEN)
+    bigquery = Connections(lambda path, _: TABLE if path.endswith("/models") else TAKEN, delay)
 
     def plain(path: str, asked: Mapping[str, list[str]]) -> str | None:
         if path == "/connections":
@@ -190,4 +196,4 @@ async def _main(folder: Path) -> None:
 
 if __name__ == "__main__":
     certify(Path(sys.argv[1]))
-    asyncio.run(_main(Path(sys.argv[1])))
+    asyncio.run(_main(Path(sys.argv[1]), float(sys.argv[2])))

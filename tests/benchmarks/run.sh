@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
 #
-# Measure the function next to the bare framework and the usual function, then the reconciliation and
-# the views at growing sizes. It takes twelve minutes, on a machine that does nothing else. `cost` reckons
-# from the results what Google Cloud charges.
+# Measure the function next to the bare framework and the usual function, then a burst of uploads, then
+# the reconciliation and the views at growing sizes. It takes a quarter of an hour, on a machine that
+# does nothing else. `cost` reckons from the results what Google Cloud charges.
 #
-# Usage: tests/benchmarks/run.sh [function [option…] | sizes [option…] | cost]
+# Usage: tests/benchmarks/run.sh [function [option…] | burst [option…] | sizes [option…] | cost]
 #
 # Each has --help.
 
@@ -18,9 +18,9 @@ source "$root/deploy/lib/python.sh"
 
 main() {
   case "${1-}" in
-    "" | function | sizes | cost) ;;
+    "" | function | burst | sizes | cost) ;;
     --help | -h) script::usage && exit ;;
-    *) script::bad_usage "expected function, sizes or cost, found $1" ;;
+    *) script::bad_usage "expected function, burst, sizes or cost, found $1" ;;
   esac
   python::environments "$root"
   if [[ ${1-} != cost ]]; then # which measures nothing
