@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -12,7 +13,7 @@ import psutil
 import pytest
 
 from tests import ROOT
-from tests.benchmarks import function, sizes
+from tests.benchmarks import burst, function, sizes
 from tests.processes import wait_until
 
 RUN = ROOT / "tests/benchmarks/run.sh"
@@ -41,8 +42,9 @@ def said(without_valgrind: dict[str, str]) -> str:
 
 def measured(said: str, row: str, peer: str) -> float:
     """Read a number from the table."""
-    [cells] = [line.split("|")[2:] for line in said.splitlines() if f"| {row} " in line]
-    return float(cells[function.PEERS.index(peer)].replace(",", ""))
+    lines = [re.split(r" *\| *", line)[1:] for line in said.splitlines() if "|" in line]
+    rows = {line[0]: dict(zip(lines[0], line, strict=True)) for line in lines}
+    return float(rows[row][peer].replace(",", ""))
 
 
 def run(environ: dict[str, str], *arguments: str) -> str:
@@ -70,11 +72,21 @@ def test_the_reconciliation_and_the_views_are_measured(without_valgrind: dict[st
         assert row in said
 
 
+def test_a_burst_is_measured_and_ours_takes_more_of_it(without_valgrind: dict[str, str]) -> None:
+    few = ("--events", "20", "--rounds", "1", "--uploads", "200", "--concurrency", "8")
+    said = run(without_valgrind, "burst", *few)
+
+    row = "uploads/s of an instance"
+    assert measured(said, row, "ours, 8 at once") > 2 * measured(said, row, "usual, 1 at once")
+    for row in ("200 at once, cold: last row, s", "200 at once, warm: answered 429"):
+        assert row in said
+
+
 def test_an_unknown_benchmark_is_bad_usage() -> None:
     ended = subprocess.run([RUN, "speed"], capture_output=True, text=True, check=False)
 
     assert ended.returncode == 2
-    assert "expected function, sizes or cost, found speed" in ended.stderr
+    assert "expected function, burst, sizes or cost, found speed" in ended.stderr
 
 
 @pytest.mark.parametrize(
@@ -82,6 +94,8 @@ def test_an_unknown_benchmark_is_bad_usage() -> None:
     [
         (function.main, "--events 199", "expected a whole number of at least 200, found 199"),
         (function.main, "--rounds some", "expected a whole number of at least 1, found some"),
+        (burst.main, "--concurrency 8 0", "expected a whole number of at least 1, found 0"),
+        (burst.main, "--events 19", "expected a whole number of at least 20, found 19"),
         (sizes.main, "--sizes 99 200", "expected a whole number of at least 100, found 99"),
         (sizes.main, "--sizes 200", "expected several multiples of 100 that grow, found 200"),
         (sizes.main, "--sizes 200 100", "that grow, found 200 100"),

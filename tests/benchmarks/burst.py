@@ -61,8 +61,10 @@ def first_row(benchmark: Benchmark, deployed: Deployed) -> float:
             return time.monotonic() - started
 
 
-def measure(benchmark: Benchmark, deployed: Deployed, events: int) -> tuple[Measured, float]:
-    """Start an instance, and measure it; return its times, and its events a second."""
+def measure(
+    benchmark: Benchmark, deployed: Deployed, events: int
+) -> tuple[Measured, dict[str, float]]:
+    """Start an instance, and measure it; return its times, and what else it shows."""
     most = deployed.concurrency
     with function.quota(deployed.cpu) as join:
         started = time.monotonic()
@@ -70,10 +72,21 @@ def measure(benchmark: Benchmark, deployed: Deployed, events: int) -> tuple[Meas
             start = time.monotonic() - started
             first = instance.send(most, most)
             alone = instance.send(ALONE)
-            started = time.monotonic()
+            started, before = time.monotonic(), instance.cpu_seconds
             full = instance.send(max(events, 2 * most), most)
-            seconds = time.monotonic() - started
-    return Measured(most, [start], first, alone, full), len(full) / seconds
+            seconds, cpu = time.monotonic() - started, instance.cpu_seconds - before
+    shown = {
+        "an event alone, p50, ms": _quantile(alone, 0.5) * 1e3,
+        "an event among as many as it takes, p50, ms": _quantile(full, 0.5) * 1e3,
+        "an event among as many as it takes, p99, ms": _quantile(full, 0.99) * 1e3,
+        "the same, CPU ms": cpu / len(full) * 1e3,
+        "uploads/s of an instance": len(full) / seconds,
+    }
+    return Measured(most, [start], first, alone, full), shown
+
+
+def _quantile(values: Sequence[float], share: float) -> float:
+    return sorted(values)[int(share * (len(values) - 1))]
 
 
 def lasting(benchmark: Benchmark, deployed: Deployed, events: int) -> Values:
@@ -108,22 +121,12 @@ def simulate(uploads: int, measured: Measured) -> Values:
     return values
 
 
-def one_round(
-    benchmark: Benchmark, deployed: Deployed, events: int, uploads: int
-) -> dict[str, float]:
+def one_round(benchmark: Benchmark, deployed: Deployed, events: int, uploads: int) -> Values:
     """Measure one function once, and simulate the burst with what it took."""
     few = events // 10 if deployed is USUAL else events  # it is so much slower
     start = first_row(benchmark, deployed)
-    measured, rate = measure(benchmark, deployed, few)
-    alone, full = sorted(measured.alone), sorted(measured.full)
-    return {
-        "start to first row, s": start,
-        "an event alone, p50, ms": alone[len(alone) // 2] * 1e3,
-        "an event among as many as it takes, p50, ms": full[len(full) // 2] * 1e3,
-        "an event among as many as it takes, p99, ms": full[len(full) * 99 // 100] * 1e3,
-        "uploads/s of an instance": rate,
-        **simulate(uploads, measured),
-    }
+    measured, shown = measure(benchmark, deployed, few)
+    return {"start to first row, s": start, **shown, **simulate(uploads, measured)}
 
 
 def main() -> None:
