@@ -138,8 +138,8 @@ def main() -> None:
         type=number(1),
         nargs="+",
         default=[CONCURRENCY],
-        help="how many events an instance of ours takes at once: --concurrency and THREADS; of"
-        " several, each is measured, and the first is compared with the usual function",
+        help="how many events an instance of ours takes at once: its --concurrency and THREADS;"
+        " several, such as 32 8 16 64 80, are all measured, and the first is compared with usual",
     )
     parser.add_argument(
         "--events",

@@ -371,7 +371,7 @@ def main() -> None:
 
 def show(table: Table) -> None:
     """Print a table without cutting its cells."""
-    Console(width=160).print(table)
+    Console(width=240).print(table)
 
 
 def _table(measured: Mapping[str, Mapping[str, Sequence[float]]]) -> Table:
