@@ -21,18 +21,11 @@ import certifi
 import requests
 
 from tests import ROOT
-from tests.events import registration
 from tests.processes import process, wait_until
 
 BIGQUERY_HOST = "bigquery.googleapis.com"
 PROJECT = "acme"
 TAKEN = json.dumps({"kind": "bigquery#tableDataInsertAllResponse"})
-TABLE = json.dumps(
-    {
-        "tableReference": {"projectId": PROJECT, "datasetId": "ml_registry", "tableId": "models"},
-        "schema": {"fields": [{"name": n, "type": "STRING"} for n in registration().row()]},
-    }
-)
 TOKEN = json.dumps({"access_token": "x" * 1000, "expires_in": 3599, "token_type": "Bearer"})
 ACCOUNT = "model-registry@acme.iam.gserviceaccount.com"
 ACCOUNTS = "/computeMetadata/v1/instance/service-accounts"
@@ -176,7 +169,7 @@ async def _addresses(reader: asyncio.StreamReader) -> AsyncIterator[str]:
 async def _main(folder: Path, delay: float) -> None:
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     tls.load_cert_chain(folder / CERTIFICATE, folder / KEY)
-    bigquery = Connections(lambda path, _: TABLE if path.endswith("/models") else TAKEN, delay)
+    bigquery = Connections(lambda *_: TAKEN, delay)
 
     def plain(path: str, asked: Mapping[str, list[str]]) -> str | None:
         if path == "/connections":
