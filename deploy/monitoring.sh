@@ -156,9 +156,10 @@ watch_schedule() {
 
 # longest_pause SCHEDULE: print a day, a week or a month, as its fields say, and two hours; nothing for more.
 longest_pause() {
-  local day month weekday
+  local day month weekday late='(29|30|31)' # not in every month
   read -r _ _ day month weekday <<<"$1"
   [[ $month == '*' ]] || return 0
+  [[ $weekday != '*' || ! $day =~ ^$late([-,]$late)*$ ]] || return 0
   case $weekday,$day in
     '*,*') echo 26h ;;
     '*,'*) echo 746h ;;

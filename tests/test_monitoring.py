@@ -124,6 +124,7 @@ def test_a_reconciliation_that_is_not_deployed_is_one_line(ready: Cloud) -> None
         ("0 4 * * mon-fri", "170h"),
         ("0 4 1 * 1", "170h"),
         ("0 4 1 * *", "746h"),
+        ("0 4 28,31 * *", "746h"),
     ],
 )
 def test_how_long_it_may_be_silent_follows_the_schedule(
@@ -140,13 +141,15 @@ def test_how_long_it_may_be_silent_follows_the_schedule(
     ] * 4
 
 
-def test_less_than_once_a_month_is_too_long_for_an_alert(deployed: Cloud) -> None:
-    deployed.state["jobs"][RECONCILE]["schedule"] = "0 3 1 1,7 *"
+@pytest.mark.parametrize("schedule", ["0 3 1 1,7 *", "0 3 31 * *", "0 3 29-31 * *"])
+def test_less_than_once_a_month_is_too_long_for_an_alert(deployed: Cloud, schedule: str) -> None:
+    """Not every month has a 29th."""
+    deployed.state["jobs"][RECONCILE]["schedule"] = schedule
 
     ended = deployed.do("monitoring", "dev")
 
     assert LATER not in titles(deployed)
-    assert f'no alert when {RECONCILE} does not run: "0 3 1 1,7 *" may be less' in ended.out
+    assert f'no alert when {RECONCILE} does not run: "{schedule}" may be less' in ended.out
     assert deployed.do("monitoring", "dev").changes == []
 
 
