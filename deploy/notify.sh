@@ -47,6 +47,8 @@ main() {
         other_topic=${2-}
         [[ $other_topic =~ ^[a-z][a-z0-9-]{2,39}$ ]] \
           || script::bad_usage "--topic: expected 3 to 40 small letters, digits and dashes, found ${other_topic:-nothing}"
+        [[ $other_topic != notify ]] \
+          || script::bad_usage "--topic: expected another name than notify, whose sink would be the one without --topic"
         shift
         ;;
       dev | staging | prod) environments+=("$1") ;;

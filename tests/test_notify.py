@@ -82,6 +82,16 @@ def test_another_topic_has_a_sink_of_its_own_for_each_environment(deployed: Clou
     assert deployed.project.bindings("pubsub topics/model-ci") == PUBLISHER
 
 
+def test_another_topic_cannot_take_the_sink_of_the_environments_own(deployed: Cloud) -> None:
+    deployed.do("notify", "dev")
+    before = copy.deepcopy(deployed.state)
+
+    ended = deployed.run("notify", "dev", "--topic", "notify")
+
+    assert ended.status == 2
+    assert deployed.state == before
+
+
 def test_without_an_environment_it_is_all_three(deployed: Cloud) -> None:
     fails(deployed, "notify", "model-registry-staging, found none: run deploy/staging.sh")
 
