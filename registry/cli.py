@@ -150,7 +150,8 @@ _FORMAT = click.option(
 
 
 def _settings(project: str, table: str) -> Settings:
-    return Settings.from_environ({**os.environ, "GCP_PROJECT_ID": project, "REGISTRY_TABLE": table})
+    chosen = {"GCP_PROJECT_ID": project, "REGISTRY_TABLE": table, "THREADS": ""}
+    return Settings.from_environ({**os.environ, **chosen})
 
 
 def _question(command: Callable[..., None]) -> Callable[..., None]:

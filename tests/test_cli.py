@@ -158,6 +158,15 @@ def test_show_with_files_gives_each_file(run: Run) -> None:
     assert re.search(r"│ v1 +│ prod +│ model.pkl │ - +│ AAAAAA== │ - +│ ada │ 0 +│", table)
 
 
+def test_the_variable_threads_is_for_the_function_alone(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Other programs read a variable of this name too."""
+    monkeypatch.setenv("THREADS", "auto")
+
+    assert run("models").exit_code == 0
+
+
 def test_promotions_are_found_by_environment_and_time(run: Run) -> None:
     to_prod = rows(run("promotions", "--environment", "prod", "--since", "2026-03-01T12:02:00Z"))
     of_fraud = rows(run("promotions", "fraud"))
