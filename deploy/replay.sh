@@ -113,7 +113,7 @@ show() {
   fi
   tool::find "${pull[@]}" || script::fail "expected the subscription $subscription, found none"
   echo "The first dead letters of $function, at most $SHOWN:"
-  echo "${found:-none}"
+  tr -d '\000-\010\013-\037\177' <<<"${found:-none}" # a name may hold what a terminal obeys
 }
 
 say_sent() {

@@ -64,6 +64,15 @@ def test_dead_letters_can_be_looked_at_also_while_they_are_sent(kept: Cloud) -> 
     assert push_config(kept) is None
 
 
+def test_a_name_cannot_write_to_the_terminal(kept: Cloud) -> None:
+    attributes = {**MESSAGE["attributes"], "objectId": "\x1b[2Jé\x7f/v1/x"}
+    kept.project.messages[0]["message"] = {**MESSAGE, "attributes": attributes}
+
+    shown = kept.do("replay", "--look", "dev").out
+
+    assert "\t[2Jé/v1/x\n" in shown
+
+
 def test_it_says_if_there_are_none(deployed: Cloud) -> None:
     shown = deployed.do("replay", "--look", "dev").out
 
