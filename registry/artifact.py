@@ -71,6 +71,10 @@ class ArtifactPath:
             file_name=match["file_name"],
         )
 
+    def __str__(self) -> str:
+        """Return what a person calls it: `fraud-detection v3 variables/variables.index`."""
+        return f"{self.model_name} v{self.model_version} {self.file_name}"
+
 
 def _match(name: str) -> re.Match[str] | None:
     match = _ARTIFACT.fullmatch(name)

@@ -4,13 +4,13 @@ import os
 from collections.abc import Iterator, Mapping
 from http import HTTPStatus
 
-from google.api_core.exceptions import GoogleAPIError
+from google.api_core.exceptions import Forbidden, GoogleAPIError
 from google.auth.exceptions import DefaultCredentialsError, GoogleAuthError
-from google.cloud.storage import Client
+from google.cloud.storage import Blob, Client
 
 from registry.clients import LOG_IN, explain
 from registry.errors import ListingFailed, NoCredentials
-from registry.event import StorageObject
+from registry.event import StorageObject, custom_metadata
 from registry.settings import Settings
 
 ANSWER_SECONDS = 60.0
@@ -20,7 +20,8 @@ ANSWER_SECONDS = 60.0
 _NO_REQUEST_FOR_TRACES = "DISABLE_GCS_PYTHON_CLIENT_OTEL_BUCKET_METADATA"
 
 _FIELDS = (
-    "nextPageToken,items(name,generation,size,timeCreated,timeDeleted,crc32c,md5Hash,metadata)"
+    "nextPageToken,items(name,generation,size,timeCreated,timeDeleted,timeFinalized,crc32c,md5Hash,"
+    "kmsKeyName,metadata)"
 )
 _OUT_OF_REACH = "check that this machine reaches Cloud Storage, and try again"
 _REMEDIES: Mapping[int | None, str] = {
@@ -35,6 +36,7 @@ class Bucket:
     def __init__(self, client: Client, name: str) -> None:
         """`name` comes without gs://."""
         self._client = client
+        self._may_describe = True
         self.name = name
 
     @classmethod
@@ -83,21 +85,53 @@ class Bucket:
                 f"expected a bucket's name, found {self.name!r}: {error}"
             ) from error
         try:
-            for blob in blobs:
-                yield StorageObject(
-                    bucket=self.name,
-                    name=blob.name,
-                    generation=blob.generation,
-                    size=blob.size,
-                    time_created=blob.time_created,
-                    crc32c=blob.crc32c,
-                    md5_hash=blob.md5_hash,
-                    metadata=blob.metadata or {},
-                    time_deleted=blob.time_deleted,
-                )
+            yield from map(self._stored, blobs)
         except (GoogleAPIError, GoogleAuthError, OSError) as error:
             # It refused, or is out of reach: all errors of requests are OSErrors.
             remedy = _REMEDIES.get(getattr(error, "code", None), _OUT_OF_REACH)
             raise ListingFailed(
                 f"expected the list of gs://{self.name}, {explain(error, {})}: {remedy}"
             ) from error
+
+    def describe(self, stored: StorageObject) -> StorageObject:
+        """
+        Return what the object itself says, which a list may lack: its checksums.
+
+        It needs storage.objects.get. Where that is missing, or the generation is gone, it returns
+        what it was given.
+        """
+        if not self._may_describe:
+            return stored
+        try:
+            blob = self._client.bucket(self.name).get_blob(
+                stored.name, generation=stored.generation, timeout=ANSWER_SECONDS
+            )
+        except Forbidden:
+            self._may_describe = False
+            return stored
+        except (GoogleAPIError, GoogleAuthError, OSError):
+            return stored
+        return stored if blob is None else self._stored(blob)
+
+    def _stored(self, blob: Blob) -> StorageObject:
+        """
+        Read an object.
+
+        It is growing if it has no checksum, is not encrypted with a customer-managed key, whose
+        objects have none in a list, and nobody has finalized it.
+        https://docs.cloud.google.com/storage/docs/appendable-objects
+        """
+        return StorageObject(
+            bucket=self.name,
+            name=blob.name,
+            generation=blob.generation,
+            size=blob.size,
+            time_created=blob.time_created,
+            crc32c=blob.crc32c,
+            md5_hash=blob.md5_hash,
+            metadata=custom_metadata(blob.metadata),
+            time_deleted=blob.time_deleted,
+            is_growing=blob.crc32c is None
+            and blob.kms_key_name is None
+            and blob.finalized_time is None,
+        )

@@ -358,16 +358,15 @@ def reconcile(  # noqa: PLR0913 - one for each option
     Compare the buckets of environments with the registry, and correct the registry.
 
     A finding is unregistered (in the bucket, not in the registry: its event was lost, or came
-    before the function), changed (the registry lacks what the bucket says), vanished (in the
-    registry, not in the bucket) or outside the layout, with the reason. What is unregistered gets
-    registered, as its event would have done. What has changed is completed. What has vanished is
-    recorded, and no longer shown as being there. You can interrupt it, and run it again, at any
-    time.
+    before the function), changed (the bucket says something else: what, from, to), removed (in the
+    registry, no longer in the bucket), reappeared (the other way round) or outside the layout, with
+    the reason. What is unregistered or changed gets registered, what was removed or has reappeared
+    is recorded. You can interrupt it, and run it again, at any time.
 
     \b
     Exit codes:
       0  nothing differs; or, without --dry-run, all differences were corrected
-      1  with --dry-run: something is unregistered, has changed or has vanished
+      1  with --dry-run: something differs, not only names outside the layout
       2  it could not be compared, or not be corrected
 
     \b

@@ -15,13 +15,17 @@ from registry.artifact import INT64_MAX
 from registry.errors import InvalidEvent, OtherEventType, shorten
 
 FINALIZED = "google.cloud.storage.object.v1.finalized"
+# When a generation is no longer live: the second if the bucket keeps it, otherwise the first. The
+# first also comes when a generation that was kept is deleted.
+DELETED = "google.cloud.storage.object.v1.deleted"
+ARCHIVED = "google.cloud.storage.object.v1.archived"
 
 _PUBLISHED = "google.cloud.pubsub.topic.v1.messagePublished"
 # The types of a bucket's notifications, and of the same as events.
 _NOTIFICATIONS = {
     "OBJECT_FINALIZE": FINALIZED,
-    "OBJECT_DELETE": "google.cloud.storage.object.v1.deleted",
-    "OBJECT_ARCHIVE": "google.cloud.storage.object.v1.archived",
+    "OBJECT_DELETE": DELETED,
+    "OBJECT_ARCHIVE": ARCHIVED,
     "OBJECT_METADATA_UPDATE": "google.cloud.storage.object.v1.metadataUpdated",
 }
 
@@ -38,6 +42,7 @@ class StorageObject:
     `size` is in bytes, times are in UTC, `crc32c` and `md5_hash` are in base64 as Cloud Storage
     sends them; a composite object has no `md5_hash`. `metadata` is the custom metadata, empty when
     none was set. `time_deleted` is when the generation stopped being live; None while it is live.
+    `is_growing` while somebody still appends to it; then `size` and checksums will change.
     """
 
     bucket: str
@@ -49,20 +54,21 @@ class StorageObject:
     md5_hash: str | None
     metadata: Mapping[str, Any]
     time_deleted: datetime | None = None
+    is_growing: bool = False
 
     @classmethod
     def from_event(cls, event: CloudEvent) -> Self:
         """
-        Read a finalized event.
+        Read the event of an object that arrived, or is no longer live.
 
         The name is taken from the body: the attribute `subject` is sent in a header, where anything
         but ASCII arrives garbled.
 
         Raises:
-            OtherEventType: It is not a finalized event.
+            OtherEventType: It is another event.
             InvalidEvent: A required fact is missing or unreadable.
         """
-        if event["type"] != FINALIZED:
+        if event["type"] not in {FINALIZED, DELETED, ARCHIVED}:
             raise OtherEventType(
                 f"expected an event of type {FINALIZED}, found {shorten(event['type'])}: deploy the"
                 f" function with --trigger-event-filters=type={FINALIZED} and"
@@ -71,6 +77,7 @@ class StorageObject:
         data = event.data
         if not isinstance(data, Mapping):
             raise InvalidEvent(f"data: expected a JSON object, found {shorten(data)}")
+        removed = event["type"] != FINALIZED
         return cls(
             bucket=_text(data, "bucket", max_bytes=_BUCKET_MAX_BYTES),
             name=_text(data, "name", max_bytes=_NAME_MAX_BYTES),
@@ -79,7 +86,8 @@ class StorageObject:
             time_created=_time(data, "timeCreated"),
             crc32c=_optional_text(data, "crc32c"),
             md5_hash=_optional_text(data, "md5Hash"),
-            metadata=_metadata(data),
+            metadata=custom_metadata(data.get("metadata")),
+            time_deleted=_removal_time(event, data) if removed else None,
         )
 
 
@@ -140,7 +148,7 @@ def _int64(data: Mapping[str, Any], key: str) -> int:
     )
 
 
-def _time(data: Mapping[str, Any], key: str) -> datetime:
+def _time(data: Mapping[str, Any] | CloudEvent, key: str) -> datetime:
     value: Any = data.get(key)
     try:
         time = datetime.fromisoformat(value)
@@ -154,14 +162,20 @@ def _time(data: Mapping[str, Any], key: str) -> datetime:
     )
 
 
-def _metadata(data: Mapping[str, Any]) -> Mapping[str, Any]:
+def _removal_time(event: CloudEvent, data: Mapping[str, Any]) -> datetime:
+    """Read when a generation stopped being live: at the event's own time if that is not said."""
+    if data.get("timeDeleted") is None and event.get("time") is not None:
+        return _time(event, "time")
+    return _time(data, "timeDeleted")
+
+
+def custom_metadata(value: object) -> Mapping[str, Any]:
     """
     Read the custom metadata. Cloud Storage sends text; plain numbers are harmless.
 
     If BigQuery could not store the metadata, the upload is registered without it: otherwise the
     event would fail and come back for a day.
     """
-    value = data.get("metadata")
     if isinstance(value, Mapping) and all(map(_is_scalar, value.values())) and _is_storable(value):
         return value
     return {}

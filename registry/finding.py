@@ -7,6 +7,7 @@ The comparison is pure: two streams in, findings out. Its memory does not grow w
 import functools
 import heapq
 import itertools
+import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -15,13 +16,13 @@ from enum import StrEnum
 from operator import attrgetter
 
 from registry.artifact import ArtifactPath
-from registry.errors import FolderMarker, InvalidArtifactPath, OutOfOrder, UploadPart
+from registry.errors import FolderMarker, InvalidArtifactPath, OutOfOrder, UploadPart, shorten
 from registry.event import StorageObject
 from registry.rows import Registered, Row
 
 _EXAMPLES = 10
 _EVER = datetime.fromtimestamp(0, UTC)
-_LINEAGE_MISSING = "its registration lacks the generation or the checksum"
+CHECKSUM_MISSING = "its registration lacks the checksum"
 
 
 class Difference(StrEnum):
@@ -29,12 +30,12 @@ class Difference(StrEnum):
 
     UNREGISTERED = "unregistered"
     CHANGED = "changed"
-    VANISHED = "vanished"
+    REMOVED = "removed"
+    REAPPEARED = "reappeared"
     OUTSIDE_THE_LAYOUT = "outside the layout"
 
 
-# A removal is no lost event: only a reconciliation records it.
-_LOST = {Difference.UNREGISTERED, Difference.CHANGED}
+_LOST = {Difference.UNREGISTERED, Difference.REMOVED}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,8 +43,9 @@ class Finding:
     """
     One difference.
 
-    `stored` is the object in the bucket, None if it has vanished. `artifact` is what its name says,
-    None outside the layout. `reason` says what is wrong with the name, or what has changed.
+    `stored` is the object in the bucket, None if it was removed, at `removed_at` if that is known.
+    `artifact` is what its name says, None outside the layout. `reason` says what is wrong with the
+    name, or what has changed.
     """
 
     difference: Difference
@@ -53,6 +55,7 @@ class Finding:
     stored: StorageObject | None = None
     artifact: ArtifactPath | None = None
     reason: str | None = None
+    removed_at: datetime | None = None
 
     def __str__(self) -> str:
         """Return what differs, and the reason if there is one."""
@@ -105,7 +108,7 @@ class Summary:
 
     @property
     def lost(self) -> int:
-        """How many findings mean that an event was lost, or its row incomplete."""
+        """How many findings mean that an event was lost."""
         return sum(self.counts[kind] for kind in _LOST)
 
     @property
@@ -146,15 +149,20 @@ def compare(listed: Iterable[StorageObject], registered: Iterable[Registered]) -
 def _of_one_name(there: Sequence[StorageObject], known: Sequence[Registered]) -> Iterator[Finding]:
     generations = {row.generation: row for row in known}
     times = {_to_the_millisecond(r.upload_timestamp): r for r in known if r.generation is None}
-    to_register: list[Finding] = []
+    arrived: list[Finding] = []
     for stored in there:
+        if stored.is_growing:
+            continue  # its event comes when it is whole
         row = generations.get(stored.generation)
         row = row or times.get(_to_the_millisecond(stored.time_created))
         if row is None:
-            to_register += _arrived(stored, Difference.UNREGISTERED)
-        elif not row.complete and stored.crc32c is not None:
-            to_register += _arrived(stored, Difference.CHANGED, _LINEAGE_MISSING)
-    yield from to_register
+            arrived += _arrived(stored, Difference.UNREGISTERED)
+            continue
+        if changes := ", ".join(_changes(row, stored)):
+            arrived += _arrived(stored, Difference.CHANGED, changes)
+        if row.removed and stored.time_deleted is None:
+            arrived += _arrived(stored, Difference.REAPPEARED)
+    yield from arrived
     to_be_known = [
         Registered(
             name=finding.name,
@@ -162,19 +170,40 @@ def _of_one_name(there: Sequence[StorageObject], known: Sequence[Registered]) ->
             upload_timestamp=finding.time,
             registered_at=_EVER,
         )
-        for finding in to_register
+        for finding in arrived
         if finding.difference == Difference.UNREGISTERED
     ]
     ever = [*known, *to_be_known]
     if ever and all(stored.time_deleted for stored in there):
         newest = max(ever, key=_age)
-        if not newest.vanished:
+        if not newest.removed:
+            deleted = [one.time_deleted for one in there if one.generation == newest.generation]
             yield Finding(
-                difference=Difference.VANISHED,
+                difference=Difference.REMOVED,
                 name=newest.name,
                 generation=newest.generation,
                 time=newest.upload_timestamp,
+                removed_at=next(iter(deleted), None),
             )
+
+
+def _changes(row: Registered, stored: StorageObject) -> Iterator[str]:
+    """Say what the bucket has otherwise: what, from, to."""
+    if row.generation is None:
+        yield "its registration lacks the generation"
+    if row.crc32c is None:
+        yield CHECKSUM_MISSING
+    elif stored.crc32c not in {row.crc32c, None}:
+        yield f"crc32c from {row.crc32c} to {stored.crc32c}"
+    if row.size != stored.size:
+        yield f"size from {row.size} to {stored.size}"
+    known = json.loads(row.metadata or "{}")
+    differ = [
+        key for key in {*known, *stored.metadata} if known.get(key) != stored.metadata.get(key)
+    ]
+    for key in sorted(differ)[:_EXAMPLES]:
+        change = f"from {shorten(known.get(key))} to {shorten(stored.metadata.get(key))}"
+        yield f"metadata {shorten(key)} {change}"
 
 
 def _arrived(

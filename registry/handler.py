@@ -1,4 +1,4 @@
-"""The use case: register what an event is about."""
+"""The use case: register what an event says, an arrival or a removal."""
 
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
@@ -11,12 +11,13 @@ from registry.errors import FolderMarker, InvalidEvent, NotForTheRegistry, Uploa
 from registry.event import StorageObject, unwrap
 from registry.outcome import Outcome, Result, Severity
 from registry.registration import Registration
+from registry.removal import Removal
 from registry.table import RegistryTable
 
 
 def register(event: CloudEvent, table: RegistryTable, clock: Callable[[], datetime]) -> Outcome:
     """
-    Register the artifact that an event is about, if it is about one.
+    Register that an artifact arrived, or was removed, if the event is about one.
 
     Never raises: what went wrong is in the outcome, whose `error` is set if the event has to be
     delivered again. `clock` returns the time of the registration, with a time zone.
@@ -27,11 +28,26 @@ def register(event: CloudEvent, table: RegistryTable, clock: Callable[[], dateti
         stored = StorageObject.from_event(event)
         artifact = ArtifactPath.parse(stored.name, size=stored.size)
         environment = Environment.of_bucket(stored.bucket)
-        registration = Registration(
-            artifact=artifact, environment=environment, stored=stored, registered_at=clock()
-        )
-        table.append(registration)
-        result, severity, message = Result.REGISTERED, Severity.INFO, f"registered {registration}"
+        if stored.time_deleted is None:
+            registration = Registration(
+                artifact=artifact, environment=environment, stored=stored, registered_at=clock()
+            )
+            table.append(registration)
+            result, message = Result.REGISTERED, f"registered {registration}"
+        else:
+            table.append_removals(
+                Removal(
+                    bucket=stored.bucket,
+                    name=stored.name,
+                    generation=stored.generation,
+                    upload_timestamp=stored.time_created,
+                    removed_at=stored.time_deleted,
+                    recorded_at=clock(),
+                    recorded_by=event["type"].rpartition(".")[2],
+                )
+            )
+            result, message = Result.REMOVED, f"removed {artifact} from {environment}"
+        severity = Severity.INFO
     except (FolderMarker, UploadPart) as error:
         result, severity, message = Result.SKIPPED, Severity.INFO, str(error)
     except NotForTheRegistry as error:

@@ -121,7 +121,7 @@ _UNLIKE_STAGING = """
     FROM model_versions
     WHERE environment IN UNNEST(@environments)
       AND last_upload_timestamp >= @since
-      AND gone_since IS NULL
+      AND removed_at IS NULL
       AND prod_vs_staging IN ('different', 'skipped')
     GROUP BY prod_vs_staging
     ORDER BY prod_vs_staging
@@ -136,21 +136,21 @@ _GENERATIONS = """
       AND IFNULL(upload_timestamp, registered_at) >= @since
     ORDER BY IFNULL(upload_timestamp, registered_at) DESC, generation DESC
 """
-# A name is gone if its newest generation is, which the view artifacts knows.
 _REGISTERED = """
     SELECT
       gcs_path AS name,
-      registrations.generation,
-      registrations.upload_timestamp,
-      registrations.registered_at,
-      registrations.generation IS NOT NULL AND registrations.crc32c IS NOT NULL AS complete,
-      artifacts.gone_since IS NOT NULL AS vanished
+      generation,
+      upload_timestamp,
+      registered_at,
+      file_size_bytes AS size,
+      crc32c,
+      TO_JSON_STRING(metadata) AS metadata,
+      removed_at IS NOT NULL AS removed
     FROM registrations
-    JOIN artifacts USING (gcs_bucket, gcs_path)
     WHERE gcs_bucket = @gcs_bucket
       AND STARTS_WITH(gcs_path, @prefix)
-      AND registrations.environment IN UNNEST(@environments)
-      AND IFNULL(registrations.upload_timestamp, registrations.registered_at) >= @since
+      AND environment IN UNNEST(@environments)
+      AND IFNULL(upload_timestamp, registered_at) >= @since
     ORDER BY name
 """
 

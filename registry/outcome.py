@@ -8,6 +8,7 @@ class Result(StrEnum):
     """What an event can lead to."""
 
     REGISTERED = "registered"
+    REMOVED = "removed"
     SKIPPED = "skipped"
     INVALID = "invalid"
     FAILED = "failed"

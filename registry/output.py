@@ -230,7 +230,7 @@ def _cell(latest: LatestModel | None) -> Text:
 
 
 def _version(row: ModelVersion | Artifact) -> Text:
-    gone = f" gone since {row.gone_since:%Y-%m-%d}" if row.gone_since else ""
+    gone = f" gone since {row.removed_at:%Y-%m-%d}" if row.removed_at else ""
     return Text(f"v{row.model_version}", "bold").append(gone, "not bold yellow")
 
 

@@ -232,7 +232,7 @@ def _odd_files(row: ModelVersionFiles, rows: Sequence[ModelVersionFiles]) -> Odd
     if len(before.artifacts) < before.files or len(row.artifacts) < row.files:
         return OddFiles(listed=False)
     here, there = (
-        {_content(file) for file in of.artifacts if file.gone_since is None or of.gone_since}
+        {_content(file) for file in of.artifacts if file.removed_at is None or of.removed_at}
         for of in (row, before)
     )
     return OddFiles(

@@ -2,12 +2,13 @@
 
 import itertools
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from registry.bucket import Bucket
 from registry.environment import Environment
 from registry.event import StorageObject
-from registry.finding import Difference, Finding, compare
+from registry.finding import CHECKSUM_MISSING, Difference, Finding, compare
 from registry.inventory import Inventory
 from registry.registration import Registration
 from registry.removal import Removal
@@ -32,10 +33,13 @@ def reconcile(  # noqa: PLR0913 - what it works with, and what is asked
     """
     Find the differences between a bucket and the registry, and correct the registry.
 
-    What is unregistered is registered as its event would have done, with the same insert id. A
-    registration that lacks its lineage is completed by another. What has vanished is recorded as a
-    removal. A finding is yielded when that is written. Without a
-    `table` nothing is written. Findings of uploads before `since` are left out.
+    What is unregistered is registered as its event would have done, with the same insert id. What
+    has changed is registered once more. What was removed, or is there again, is recorded as a
+    removal. A finding is yielded when that is written. Without a `table` nothing is written.
+    Findings of uploads before `since` are left out.
+
+    A list has no checksum of an object under a customer-managed key, so the object is asked for it,
+    if the registry does not know it either.
 
     The registry is asked first: so what it knows and the list lacks is really gone. An upload in
     between may be registered twice, which the view drops. `on_object` is called for each object
@@ -56,7 +60,8 @@ def reconcile(  # noqa: PLR0913 - what it works with, and what is asked
             yield stored
 
     compared = compare(listed(), itertools.chain(first, registered))
-    findings = (one for one in compared if one.time is None or one.time >= since)
+    recent = (one for one in compared if one.time is None or one.time >= since)
+    findings = (one for finding in recent if (one := _with_checksum(finding, bucket)))
     for batch in itertools.batched(findings, BATCH):
         if table is not None:
             _correct(batch, bucket.name, environment, table, clock())
@@ -77,6 +82,16 @@ def unlike_staging(bucket: str, inventory: Inventory) -> Sequence[UnlikeStaging]
     return inventory.unlike_staging()
 
 
+def _with_checksum(finding: Finding, bucket: Bucket) -> Finding | None:
+    """Return the finding with what the object says; None if the registry has the same already."""
+    if finding.stored is None or finding.stored.crc32c is not None or finding.artifact is None:
+        return finding
+    asked = bucket.describe(finding.stored)
+    if asked.crc32c is None and finding.reason == CHECKSUM_MISSING:
+        return None
+    return replace(finding, stored=asked)
+
+
 def _correct(
     findings: Sequence[Finding],
     bucket: str,
@@ -91,10 +106,12 @@ def _correct(
                 environment=environment,
                 stored=finding.stored,
                 registered_at=now,
-                completes=finding.difference == Difference.CHANGED,
+                corrects=finding.difference == Difference.CHANGED,
             )
             for finding in findings
-            if finding.artifact is not None and finding.stored is not None
+            if finding.artifact is not None
+            and finding.stored is not None
+            and finding.difference != Difference.REAPPEARED
         )
     )
     table.append_removals(
@@ -104,9 +121,12 @@ def _correct(
                 name=finding.name,
                 generation=finding.generation,
                 upload_timestamp=finding.time,
-                found_at=now,
+                removed_at=None if is_back else finding.removed_at or now,
+                recorded_at=now,
+                recorded_by="reconciliation",
             )
             for finding in findings
-            if finding.difference == Difference.VANISHED
+            if (is_back := finding.difference == Difference.REAPPEARED)
+            or finding.difference == Difference.REMOVED
         )
     )

@@ -19,14 +19,15 @@ class Registration:
     One generation of an artifact, and when it was registered.
 
     `registered_at` is the function's clock, with a time zone; the rest comes from the event.
-    `completes` if it adds the lineage to an earlier registration that lacks it.
+    `corrects` if an earlier registration of the same generation lacks something, or says something
+    else.
     """
 
     artifact: ArtifactPath
     environment: Environment
     stored: StorageObject
     registered_at: datetime
-    completes: bool = False
+    corrects: bool = False
 
     @property
     def insert_id(self) -> str:
@@ -36,15 +37,16 @@ class Registration:
         The event's own id would not work: Cloud Storage may publish one write twice. It is hashed
         because an insert id holds 128 bytes, and a name up to 1,024.
         """
-        identity = f"{self.stored.bucket}/{self.stored.name}#{self.stored.generation}"
-        if self.completes:
-            identity += " lineage"  # no repeat of what it completes
+        stored = self.stored
+        identity = f"{stored.bucket}/{stored.name}#{stored.generation}"
+        if self.corrects:  # no repeat of what it corrects, nor of another correction
+            identity += f" {stored.size} {stored.crc32c} {json.dumps(dict(stored.metadata))}"
         return hashlib.sha256(identity.encode()).hexdigest()
 
     def row(self) -> dict[str, str | None]:
         """Return column and value, as `tabledata.insertAll` takes them: INT64 and JSON as text."""
         stored = self.stored
-        uploader = stored.metadata.get("uploader")
+        uploader = stored.metadata.get("uploader") or None
         return {
             "model_name": self.artifact.model_name,
             "model_version": str(self.artifact.model_version),
@@ -63,8 +65,4 @@ class Registration:
 
     def __str__(self) -> str:
         """Return what arrived where: `fraud-detection v3 model.pkl in dev`."""
-        artifact = self.artifact
-        return (
-            f"{artifact.model_name} v{artifact.model_version} {artifact.file_name}"
-            f" in {self.environment}"
-        )
+        return f"{self.artifact} in {self.environment}"

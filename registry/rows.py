@@ -17,6 +17,7 @@ class Comparison(StrEnum):
     """How a model version compares with the same version in the environment before."""
 
     IDENTICAL = "identical"
+    INCOMPLETE = "incomplete"
     DIFFERENT = "different"
     UNKNOWN = "unknown"
     SKIPPED = "skipped"
@@ -62,7 +63,7 @@ class Artifact(Generation):
 
     first_upload_timestamp: datetime
     overwrites: int
-    gone_since: datetime | None
+    removed_at: datetime | None
 
     @property
     def file_name(self) -> str:
@@ -75,9 +76,10 @@ class ModelVersion(Row):
     """
     A row of `model_versions`: a version in an environment.
 
-    `fingerprint` is equal if the files are the same; None if a checksum is missing. `gone_since` is
-    when the last of its files was found missing. `staging_vs_dev` is set only in staging's row,
-    `prod_vs_staging` only in prod's.
+    `fingerprint` is equal if the files are the same; None if a checksum is missing. `removed_at` is
+    when the last of its files was removed. `uri` is its folder. `staging_vs_dev` is set only in
+    staging's row, `prod_vs_staging` only in prod's; the first ten names of the files that are
+    different, missing or extra here are those of the same comparison.
     """
 
     model_name: str
@@ -90,9 +92,13 @@ class ModelVersion(Row):
     uploaders: Sequence[str]
     overwrites: int
     fingerprint: str | None
-    gone_since: datetime | None
+    removed_at: datetime | None
+    uri: str
     staging_vs_dev: str | None
     prod_vs_staging: str | None
+    different_files: Sequence[str]
+    missing_files: Sequence[str]
+    extra_files: Sequence[str]
 
     @property
     def before(self) -> Environment | None:
@@ -112,6 +118,7 @@ class ModelVersion(Row):
             return ""
         return {
             Comparison.IDENTICAL: f"same as {self.before}",
+            Comparison.INCOMPLETE: f"incomplete copy of {self.before}",
             Comparison.DIFFERENT: f"differs from {self.before}",
             Comparison.UNKNOWN: f"same as {self.before}? no checksum",
             Comparison.SKIPPED: f"never was in {self.before}",
@@ -120,11 +127,17 @@ class ModelVersion(Row):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LatestModel(ModelVersion):
-    """A row of `latest_models`: the highest version of a model in an environment."""
+    """
+    A row of `latest_models`: the highest version of a model in an environment.
+
+    `differing_versions` are all versions there that differ from the environment before, or never
+    were in it, the highest first.
+    """
 
     versions_behind_dev: int
     versions: int
     versions_total_bytes: int | None
+    differing_versions: Sequence[int]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,7 +155,12 @@ class ModelVersionFiles(ModelVersion):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Promotion(Row):
-    """A row of `promotions`: when a version first reached each environment, and how it compares."""
+    """
+    A row of `promotions`: how a version got on.
+
+    When it first reached each environment, how it compares, when a file of it was last uploaded
+    there, and when it was removed.
+    """
 
     model_name: str
     model_version: int
@@ -151,6 +169,33 @@ class Promotion(Row):
     prod_upload_timestamp: datetime | None
     staging_vs_dev: str | None
     prod_vs_staging: str | None
+    dev_last_upload_timestamp: datetime | None
+    staging_last_upload_timestamp: datetime | None
+    prod_last_upload_timestamp: datetime | None
+    dev_removed_at: datetime | None
+    staging_removed_at: datetime | None
+    prod_removed_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change(Row):
+    """
+    A row of `changes`: something that happened to a version in an environment.
+
+    `change` is arrived, completed, overwritten, rewritten, removed or reappeared. It began at
+    `changed_at`, ended at `ended_at`, and concerned so many files.
+    """
+
+    changed_at: datetime
+    model_name: str
+    model_version: int
+    environment: str
+    change: str
+    files: int
+    total_bytes: int | None
+    uploaders: Sequence[str]
+    ended_at: datetime
+    git_commit: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -172,16 +217,17 @@ class Registered:
     What the registry knows of a generation of an object in a bucket.
 
     `generation` is None in rows that are older than the column: then `upload_timestamp` stands for
-    it. `complete` if it has its lineage: its generation and its checksum. `vanished` if a
-    reconciliation found the object missing.
+    it. `metadata` is JSON. `removed` if it is known to be no longer live.
     """
 
     name: str
     generation: int | None
     upload_timestamp: datetime | None
     registered_at: datetime
-    complete: bool = True
-    vanished: bool = False
+    size: int | None = None
+    crc32c: str | None = None
+    metadata: str | None = None
+    removed: bool = False
 
 
 def to_json(rows: Sequence[Row]) -> str:

@@ -59,7 +59,7 @@ class RegistryTable:
         self._client = client
         self._table = bigquery.TableReference.from_string(table, client.project)
         dataset = bigquery.DatasetReference(self._table.project, self._table.dataset_id)
-        self._vanished = dataset.table("vanished")
+        self._removals = dataset.table("removals")
         # Of a table, by its name: the columns that it lacks, and when to look for them again.
         self._lacking: dict[str, tuple[AbstractSet[str], float]] = {}
         # A socket timeout covers neither DNS, nor a token refresh, nor a trickling answer. So each
@@ -88,7 +88,7 @@ class RegistryTable:
         Raises:
             AppendFailed: BigQuery refused a row, or did not confirm them within 45 s.
         """
-        self._insert(self._vanished, removals)
+        self._insert(self._removals, removals)
 
     def _insert(
         self, table: bigquery.TableReference, facts: Sequence[Registration | Removal]

@@ -63,7 +63,7 @@ def test_a_warning_is_one_line() -> None:
 
 def test_a_reconciliation_is_a_warning_only_if_events_were_lost() -> None:
     """What is gone, or outside the layout, is no lost event; what lacks its lineage is one."""
-    kinds = [Difference.VANISHED, Difference.OUTSIDE_THE_LAYOUT]
+    kinds = [Difference.REAPPEARED, Difference.OUTSIDE_THE_LAYOUT]
     found = Summary()
 
     def logged() -> dict[str, Any]:

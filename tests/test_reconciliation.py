@@ -84,7 +84,7 @@ def test_the_registry_catches_up_and_then_nothing_differs(
     [row] = inventory.generations(bucket, "m/v1/lost")
     assert (row.generation, row.uploader, row.environment) == (7, "ada", "dev")
     [version] = [v for v in inventory.model_version_files("m") if v.environment == "dev"]
-    assert {a.file_name: a.gone_since is not None for a in version.artifacts} == {
+    assert {a.file_name: a.removed_at is not None for a in version.artifacts} == {
         "gone": True,
         "known": False,
         "lost": False,
@@ -233,8 +233,8 @@ def test_what_came_back_to_a_table_without_generations_is_there_again(
     assert findings_of(run("dev")) == [("vanished", "back/v1/f")]
     insert(client, dataset, [written("back/v1/f", "dev", 1, **old)])
 
-    sql = f"SELECT gone_since FROM {dataset}.artifacts WHERE gcs_path = 'back/v1/f'"  # noqa: S608
-    assert [row.gone_since for row in client.query_and_wait(sql)] == [None]
+    sql = f"SELECT removed_at FROM {dataset}.artifacts WHERE gcs_path = 'back/v1/f'"  # noqa: S608
+    assert [row.removed_at for row in client.query_and_wait(sql)] == [None]
     assert findings_of(run("dev")) == [("vanished", "back/v1/f")]
     assert findings_of(run("dev")) == []
 

@@ -56,7 +56,7 @@ def test_the_insert_id_is_the_same_for_every_delivery_of_a_write() -> None:
 def test_what_completes_a_registration_is_no_repeat_of_it() -> None:
     first = registration()
 
-    assert dataclasses.replace(first, completes=True).insert_id != first.insert_id
+    assert dataclasses.replace(first, corrects=True).insert_id != first.insert_id
 
 
 def test_the_insert_id_fits_however_long_the_name_is() -> None:

@@ -25,7 +25,11 @@ def version(
         uploaders=[],
         overwrites=0,
         fingerprint=None,
-        gone_since=None,
+        removed_at=None,
+        uri="gs://b/m/v1/",
+        different_files=[],
+        missing_files=[],
+        extra_files=[],
         staging_vs_dev=comparison if environment == "staging" else None,
         prod_vs_staging=comparison if environment == "prod" else None,
     )

@@ -2,4 +2,4 @@
 
 GRANT `roles/bigquery.dataViewer` ON SCHEMA `${project}`.${dataset} TO "${member}";
 GRANT `roles/bigquery.dataEditor` ON TABLE `${project}`.${dataset}.`${table}` TO "${member}";
-GRANT `roles/bigquery.dataEditor` ON TABLE `${project}`.${dataset}.vanished TO "${member}";
+GRANT `roles/bigquery.dataEditor` ON TABLE `${project}`.${dataset}.removals TO "${member}";

@@ -1,7 +1,7 @@
 """The BigQuery emulator, and the registry's tables and views on it."""
 
 import contextlib
-import string
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -44,7 +44,7 @@ def sql_of(name: str, *, dataset: str, table: str = "models") -> str:
     """Return a file of deploy/bigquery/, named without its number."""
     [path] = (ROOT / "deploy/bigquery").glob(f"?-{name}.sql")
     values = {"project": PROJECT, "dataset": dataset, "table": table, "location": "US"}
-    return string.Template(path.read_text()).substitute(values)
+    return re.sub(r"\$\{(\w+)\}", lambda found: values[found[1]], path.read_text())
 
 
 def apply_sql(client: bigquery.Client, name: str, *, dataset: str, table: str = "models") -> None:

@@ -30,13 +30,13 @@ FEATURES = [
     *("ANALYTIC_FUNCTIONS", "ANNOTATION_FRAMEWORK", "CREATE_TABLE_CLUSTER_BY"),
     *("CREATE_TABLE_NOT_NULL", "CREATE_TABLE_PARTITION_BY", "IS_DISTINCT", "JSON_TYPE"),
     *("JSON_VALUE_EXTRACTION_FUNCTIONS", "JSON_MUTATOR_FUNCTIONS"),
-    "LIMIT_IN_AGGREGATE",
     *("NULL_HANDLING_MODIFIER_IN_AGGREGATE", "ORDER_BY_IN_AGGREGATE", "QUALIFY"),
-    "SELECT_STAR_EXCEPT_REPLACE",
+    *("SELECT_STAR_EXCEPT_REPLACE", "TABLE_VALUED_FUNCTIONS", "CREATE_TABLE_FUNCTION"),
+    *("WITH_ON_SUBQUERY", "LIMIT_IN_AGGREGATE", "NULL_HANDLING_MODIFIER_IN_ANALYTIC"),
 ]
 STATEMENTS = [
     *("QUERY", "CREATE_SCHEMA", "CREATE_TABLE", "ALTER_TABLE", "CREATE_VIEW", "GRANT"),
-    *("DELETE", "UPDATE"),
+    *("CREATE_TABLE_FUNCTION", "DELETE", "UPDATE"),
 ]
 OPTIONS = ["description", "location"]
 LANGUAGE = options.LanguageOptionsProto(
@@ -86,6 +86,7 @@ class GoogleSql:
         self._wasm = Wasm(get_wasm_path())
         self._columns: dict[str, list[tuple[str, TypeProto]]] = {}  # by <dataset>.<table>
         self._views: dict[str, str] = {}
+        self._functions: dict[str, str] = {}  # their queries, of the argument as_of
         self._rows: dict[str, Any] = {}  # those of a view only until a table has more
 
     def create_dataset(self, name: str) -> None:
@@ -132,12 +133,13 @@ class GoogleSql:
 
     def analyze(self, sql: str, job_config: Config = None) -> Iterator[Any]:
         """Yield each statement as GoogleSQL understands it, and define what it defines."""
-        position, end = 0, len(sql.rstrip().encode())
-        while position < end:
+        position = 0
+        while sql := sql.encode()[position:].decode().strip():
+            sql = self._expanded(sql, job_config)
             request = service.AnalyzeRequest(
                 options=_options(job_config),
                 simple_catalog=self._catalog(job_config),
-                parse_resume_location={"input": sql, "byte_position": position},
+                parse_resume_location={"input": sql},
             )
             answer = self._call("Analyze", request, service.AnalyzeResponse)
             statement = _unpacked(answer.resolved_statement)
@@ -152,6 +154,8 @@ class GoogleSql:
                 name = _name(base.parent.name_path)
                 self._views[name] = base.sql
                 self._columns[name] = [(c.name, c.column.type) for c in base.output_column_list]
+            case "ResolvedCreateTableFunctionStmtProto":
+                self._functions[_name(base.name_path)] = statement.code
             case "ResolvedCreateTableStmtProto":
                 name = _name(base.parent.name_path)
                 if name not in self._columns:
@@ -163,7 +167,26 @@ class GoogleSql:
                 added = [_unpacked(action).column_definition for action in base.alter_action_list]
                 columns += [(c.name, c.type) for c in added if c.name not in there]
 
+    def _expanded(self, sql: str, job_config: Config) -> str:
+        """
+        Replace each call of a table function by its query, with the argument filled in.
+
+        The reference implementation has no table functions that are written in SQL.
+        """
+
+        def query_of(call: re.Match[str]) -> str:
+            for name in self._functions:
+                if call[1].strip("`") in self._spellings(name, job_config):
+                    argument = f"CAST({call[2]} AS TIMESTAMP)"
+                    return f"({re.sub(r'\bas_of\b', argument, self._functions[name])})"
+            return call[0]
+
+        return re.sub(
+            r"(`[\w.-]+_at`|[\w.]+_at)\((NULL|as_of|@\w+|TIMESTAMP '[^']*')\)", query_of, sql
+        )
+
     def _evaluate(self, sql: str, job_config: Config) -> tuple[list[tuple[str, TypeProto]], Any]:
+        sql = self._expanded(sql, job_config)
         for dataset in {name.partition(".")[0] for name in self._columns}:
             # The service finds the rows of a table only by a name of one part.
             sql = re.sub(rf"(?<![`.\w]){dataset}\.(\w+)", rf"`{dataset}.\1`", sql)
