@@ -24,7 +24,7 @@ source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 # What is asked about the name goes as a parameter, in base64: bq takes the text NULL for no value.
 VALUE='SAFE_CONVERT_BYTES_TO_STRING(FROM_BASE64(@name))'
 # Where a model or a person is named: the tables, and the column that says when a row was written.
-MODEL_TABLES=("$REGISTRY_TABLE registered_at" "$dataset.vanished found_at")
+MODEL_TABLES=("$REGISTRY_TABLE registered_at" "$dataset.removals recorded_at")
 UPLOADER_TABLES=("$REGISTRY_TABLE registered_at")
 # Rows that came by tabledata.insertAll cannot be changed for some minutes, rarely for 90:
 # https://docs.cloud.google.com/bigquery/docs/data-manipulation-language#limitations

@@ -133,5 +133,5 @@ class Bucket:
             time_deleted=blob.time_deleted,
             is_growing=blob.crc32c is None
             and blob.kms_key_name is None
-            and blob.finalized_time is None,
+            and blob._properties.get("timeFinalized") is None,  # noqa: SLF001 - the library asks for another name
         )

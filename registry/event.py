@@ -101,13 +101,15 @@ def unwrap(event: CloudEvent) -> CloudEvent:
     if event["type"] != _PUBLISHED:
         return event
     message = _mapping(_mapping(event.data).get("message"))
-    kind = _NOTIFICATIONS.get(str(_mapping(message.get("attributes")).get("eventType")))
+    about = _mapping(message.get("attributes"))
+    kind = _NOTIFICATIONS.get(str(about.get("eventType")))
     if kind is None:
         return event
     data = message.get("data")
     with contextlib.suppress(ValueError, RecursionError):  # then it is reported as it is
         data = json.loads(base64.b64decode(str(data)))
-    return CloudEvent({**event.get_attributes(), "type": kind}, data)
+    published = {**event.get_attributes(), "type": kind}
+    return CloudEvent({**published, "time": about.get("eventTime", event.get("time"))}, data)
 
 
 def _mapping(value: object) -> Mapping[str, Any]:

@@ -197,7 +197,7 @@ def _changes(row: Registered, stored: StorageObject) -> Iterator[str]:
         yield f"crc32c from {row.crc32c} to {stored.crc32c}"
     if row.size != stored.size:
         yield f"size from {row.size} to {stored.size}"
-    known = json.loads(row.metadata or "{}")
+    known = json.loads(row.metadata or "null") or {}  # NULL is JSON's null
     differ = [
         key for key in {*known, *stored.metadata} if known.get(key) != stored.metadata.get(key)
     ]

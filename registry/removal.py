@@ -26,8 +26,8 @@ class Removal:
     def insert_id(self) -> str:
         """What BigQuery recognizes a repeat by: the same for each delivery of the same event."""
         identity = f"{self.bucket}/{self.name}#{self.generation or self.upload_timestamp}"
-        change = f"removed {self.recorded_by}" if self.removed_at else "reappeared"
-        return hashlib.sha256(f"{identity} {change}".encode()).hexdigest()
+        change = f"removed {self.removed_at}" if self.removed_at else f"live {self.recorded_at}"
+        return hashlib.sha256(f"{identity} {change} {self.recorded_by}".encode()).hexdigest()
 
     def row(self) -> dict[str, str | None]:
         """Return column and value, as `tabledata.insertAll` takes them."""

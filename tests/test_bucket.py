@@ -1,9 +1,11 @@
 """The list of a bucket, from a server that pages as Cloud Storage does."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
+from google.cloud.storage import Client
 
 from registry.bucket import Bucket
 from registry.errors import ListingFailed
@@ -54,6 +56,56 @@ def test_an_object_is_as_its_event_would_have_described_it(storage: StorageServe
         metadata={"uploader": "ada"},
     )
     assert (without.md5_hash, without.metadata) == (None, {})
+
+
+def test_what_a_list_lacks_is_asked_for_where_that_is_allowed(storage: StorageServer) -> None:
+    key = {"crc32c": None, "kmsKeyName": "projects/p/locations/l/keyRings/r/cryptoKeys/k"}
+    storage.put("b-dev", "m/v1/a b", 7, **key)
+    storage.put("b-dev", "m/v1/b", 7, **key)
+    storage.unlisted["m/v1/a b"] = {"crc32c": "BBBBBB==", "md5Hash": "md5"}
+    bucket = Bucket.connect(SETTINGS, "b-dev")
+    listed, other = bucket.objects()
+
+    described = bucket.describe(listed)
+    storage.objects["b-dev"].pop(0)
+    gone = bucket.describe(listed)
+    storage.may_describe = False
+    refused = [bucket.describe(other) for _ in range(2)]
+
+    assert not listed.is_growing
+    assert described == replace(listed, crc32c="BBBBBB==", md5_hash="md5")
+    assert (gone, refused) == (listed, [other] * 2)
+    assert storage.described == ["m/v1/a b", "m/v1/a b", "m/v1/b"]  # once refused, no more
+
+
+def test_without_an_answer_an_object_is_what_the_list_says(
+    storage: StorageServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storage.put("b-dev", "m/v1/a", 7)
+    bucket = Bucket.connect(SETTINGS, "b-dev")
+    [listed] = bucket.objects()
+    monkeypatch.setattr(Client, "bucket", lambda *_: (_ for _ in ()).throw(OSError("no route")))
+
+    assert bucket.describe(listed) == listed
+
+
+@pytest.mark.parametrize(
+    ("facts", "growing"),
+    [
+        ({}, False),
+        ({"crc32c": None}, True),
+        ({"crc32c": None, "timeFinalized": "2026-03-01T12:00:01Z"}, False),
+        ({"crc32c": None, "kmsKeyName": "projects/p/locations/l/keyRings/r/cryptoKeys/k"}, False),
+    ],
+)
+def test_an_object_without_a_checksum_is_growing_unless_it_is_final_or_encrypted(
+    storage: StorageServer, facts: dict[str, object], *, growing: bool
+) -> None:
+    storage.put("b-dev", "m/v1/a", 7, **facts)
+
+    [listed] = Bucket.connect(SETTINGS, "b-dev").objects()
+
+    assert listed.is_growing == growing
 
 
 def test_overwritten_generations_are_listed_when_asked_for(storage: StorageServer) -> None:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from registry.errors import InvalidEvent, OtherEventType
-from registry.event import FINALIZED, StorageObject, unwrap
+from registry.event import ARCHIVED, DELETED, FINALIZED, StorageObject, unwrap
 from tests.events import MISSING, body, finalized, json_values
 
 
@@ -154,8 +154,6 @@ def test_a_long_value_is_shown_in_part() -> None:
 @pytest.mark.parametrize(
     "event_type",
     [
-        "google.cloud.storage.object.v1.deleted",
-        "google.cloud.storage.object.v1.archived",
         "google.cloud.storage.object.v1.metadataUpdated",
         "google.cloud.pubsub.topic.v1.messagePublished",
         "google.cloud.audit.log.v1.written",
@@ -164,6 +162,43 @@ def test_a_long_value_is_shown_in_part() -> None:
 def test_another_event_type_names_the_trigger_that_is_needed(event_type: str) -> None:
     with pytest.raises(OtherEventType, match=f"found '{event_type}'.*type={FINALIZED}"):
         StorageObject.from_event(finalized(body(), event_type))
+
+
+@pytest.mark.parametrize("event_type", [DELETED, ARCHIVED])
+def test_a_removal_is_at_the_objects_own_time_or_at_the_events(event_type: str) -> None:
+    data = body(timeDeleted="2026-03-02T10:30:00.456+02:00")
+    attributes = {"type": event_type, "source": "b", "time": "2026-03-02T09:00:00Z"}
+
+    said = StorageObject.from_event(CloudEvent(attributes, data))
+    unsaid = StorageObject.from_event(CloudEvent(attributes, body()))
+
+    assert said.time_deleted == datetime(2026, 3, 2, 8, 30, 0, 456000, tzinfo=UTC)
+    assert unsaid.time_deleted == datetime(2026, 3, 2, 9, tzinfo=UTC)
+    assert (said.generation, said.time_created) == (unsaid.generation, unsaid.time_created)
+
+
+@pytest.mark.parametrize(
+    ("changes", "time", "expected"),
+    [
+        ({"timeDeleted": "yesterday"}, "2026-03-02T09:00:00Z", "timeDeleted: .* 'yesterday'"),
+        ({"timeDeleted": ""}, "2026-03-02T09:00:00Z", "timeDeleted: .* ''"),
+        ({}, "yesterday", "time: .* 'yesterday'"),
+        ({"generation": MISSING}, "2026-03-02T09:00:00Z", "generation: "),
+    ],
+)
+def test_a_removal_without_what_it_needs_is_malformed(
+    changes: dict[str, object], time: str, expected: str
+) -> None:
+    event = CloudEvent({"type": DELETED, "source": "b", "time": time}, body(**changes))
+
+    with pytest.raises(InvalidEvent, match=expected):
+        StorageObject.from_event(event)
+
+
+def test_an_arrival_is_live_whatever_its_body_says() -> None:
+    data = body(timeDeleted="2026-03-02T08:30:00Z")
+
+    assert StorageObject.from_event(finalized(data)).time_deleted is None
 
 
 PUBLISHED = "google.cloud.pubsub.topic.v1.messagePublished"

@@ -1,7 +1,7 @@
 """The bucket against the registry: the pure comparison."""
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -22,13 +22,15 @@ def at(generation: int) -> datetime:
     return NOON + timedelta(milliseconds=generation)
 
 
-def listed(
+def listed(  # noqa: PLR0913 - what an object says
     name: str,
     generation: int = 1,
     *,
     live: bool = True,
     size: int = 1,
     crc32c: str | None = "AAAAAA==",
+    metadata: Mapping[str, str] | None = None,
+    growing: bool = False,
 ) -> StorageObject:
     return StorageObject(
         bucket="b-dev",
@@ -38,13 +40,15 @@ def listed(
         time_created=at(generation),
         crc32c=crc32c,
         md5_hash=None,
-        metadata={},
+        metadata=metadata or {},
         time_deleted=None if live else NOON,
+        is_growing=growing,
     )
 
 
 def registered(name: str, generation: int | None = 1, **facts: object) -> Registered:
-    facts = {"upload_timestamp": at(generation or 1), "registered_at": NOON} | facts
+    times = {"upload_timestamp": at(generation or 1), "registered_at": NOON}
+    facts = {**times, "size": 1, "crc32c": "AAAAAA==", **facts}
     return Registered(name=name, generation=generation, **facts)  # type: ignore[arg-type]
 
 
@@ -64,50 +68,97 @@ A, B, C = "m/v1/a", "m/v1/b", "m/v1/c"
         ([], [], []),
         ([listed(A)], [registered(A)], []),
         ([listed(A)], [], [("unregistered", A, 1)]),
-        ([], [registered(A)], [("vanished", A, 1)]),
+        ([], [registered(A)], [("removed", A, 1)]),
         (
             [listed(A), listed(C)],
             [registered(B)],
-            [("unregistered", A, 1), ("vanished", B, 1), ("unregistered", C, 1)],
+            [("unregistered", A, 1), ("removed", B, 1), ("unregistered", C, 1)],
         ),
-        # Overwritten, and the event of the second write was lost: the first has not vanished.
+        # Overwritten, and the event of the second write was lost: the name was not removed.
         ([listed(A, 2)], [registered(A, 1)], [("unregistered", A, 2)]),
         # Both are registered, one is there.
         ([listed(A, 2)], [registered(A, 1), registered(A, 2)], []),
-        # Its lineage was lost, or it is older than those columns; the bucket has it, or not either.
-        ([listed(A)], [registered(A, complete=False)], [("changed", A, 1)]),
-        ([listed(A)], [registered(A, None, complete=False)], [("changed", A, 1)]),
-        ([listed(A, crc32c=None)], [registered(A, complete=False)], []),
-        ([], [registered(A, complete=False)], [("vanished", A, 1)]),
+        # Its lineage was lost, or it is older than those columns.
+        ([listed(A)], [registered(A, crc32c=None)], [("changed", A, 1)]),
+        ([listed(A)], [registered(A, None, crc32c=None)], [("changed", A, 1)]),
+        # A list has no checksum under a customer-managed key: then the object is asked for it.
+        ([listed(A, crc32c=None)], [registered(A, crc32c=None)], [("changed", A, 1)]),
+        ([listed(A, crc32c=None)], [registered(A)], []),
+        # Somebody still appends to it, or did so when it was registered.
+        ([listed(A, crc32c=None, growing=True)], [], []),
+        ([listed(A, crc32c=None, growing=True, size=7)], [registered(A, crc32c=None)], []),
+        ([listed(A, size=7)], [registered(A, crc32c=None)], [("changed", A, 1)]),
+        # Its metadata was set later.
+        ([listed(A, metadata={"uploader": "ada"})], [registered(A)], [("changed", A, 1)]),
+        ([listed(A)], [registered(A, metadata='{"uploader": "ada"}')], [("changed", A, 1)]),
+        (
+            [listed(A, metadata={"a": "1", "b": ""})],
+            [registered(A, metadata='{"b": "", "a": "1"}')],
+            [],
+        ),
+        # Its removal was recorded by mistake, or a folder was renamed and renamed back.
+        ([listed(A)], [registered(A, removed=True)], [("reappeared", A, 1)]),
+        (
+            [listed(A, size=7)],
+            [registered(A, removed=True)],
+            [("changed", A, 1), ("reappeared", A, 1)],
+        ),
+        (
+            [listed(A, 1, live=False), listed(A, 2)],
+            [registered(A, 1, removed=True)],
+            [
+                ("unregistered", A, 2),
+            ],
+        ),
+        ([], [registered(A, crc32c=None)], [("removed", A, 1)]),
         # Delivered twice.
         ([listed(A)], [registered(A), registered(A)], []),
-        # The newest is the one that has vanished, whatever order the rows are in.
-        ([], [registered(A, 2), registered(A, 1)], [("vanished", A, 2)]),
-        ([], [registered(A, vanished=True)], []),
-        # It vanished, came back, and vanished again.
-        ([], [registered(A, 1, vanished=True), registered(A, 2)], [("vanished", A, 2)]),
+        # The newest is the one that was removed, whatever order the rows are in.
+        ([], [registered(A, 2), registered(A, 1)], [("removed", A, 2)]),
+        ([], [registered(A, removed=True)], []),
+        # It was removed, came back, and was removed again.
+        ([], [registered(A, 1, removed=True), registered(A, 2)], [("removed", A, 2)]),
         # What is kept of an object that was deleted is not the object.
-        ([listed(A, live=False)], [registered(A)], [("vanished", A, 1)]),
+        ([listed(A, live=False)], [registered(A)], [("removed", A, 1)]),
         ([listed(A, 1, live=False), listed(A, 2)], [registered(A, 2)], [("unregistered", A, 1)]),
         # Registered only now, and already gone.
-        ([listed(A, 5, live=False)], [], [("unregistered", A, 5), ("vanished", A, 5)]),
+        ([listed(A, 5, live=False)], [], [("unregistered", A, 5), ("removed", A, 5)]),
         (
             [listed(A, 2, live=False)],
             [registered(A, 1)],
-            [("unregistered", A, 2), ("vanished", A, 2)],
+            [("unregistered", A, 2), ("removed", A, 2)],
         ),
         ([listed("a", live=False)], [], [("outside the layout", "a", 1)]),
         # A row from before the generations is recognized by the time of its upload.
-        ([listed(A, 7)], [registered(A, None, upload_timestamp=at(7))], []),
+        ([listed(A, 7)], [registered(A, None, upload_timestamp=at(7))], [("changed", A, 7)]),
         ([listed(A, 7)], [registered(A, None, upload_timestamp=at(6))], [("unregistered", A, 7)]),
         ([listed(A, 7)], [registered(A, None, upload_timestamp=None)], [("unregistered", A, 7)]),
-        ([], [registered(A, None, upload_timestamp=None)], [("vanished", A, None)]),
+        ([], [registered(A, None, upload_timestamp=None)], [("removed", A, None)]),
     ],
 )
 def test_a_difference_is_found(
     there: list[StorageObject], known: list[Registered], expected: list[tuple[str, str, int | None]]
 ) -> None:
     assert found(there, known) == expected
+
+
+def test_a_change_says_what_from_and_to() -> None:
+    known = registered(A, size=5, crc32c="B", metadata='{"accuracy": "0.91", "x": "y"}')
+    stored = listed(A, size=7, metadata={"accuracy": "0.93", "uploader": "ada", "x": "y"})
+
+    [finding] = compare([stored], [known])
+
+    assert str(finding) == (
+        "changed: m/v1/a: crc32c from B to AAAAAA==, size from 5 to 7,"
+        " metadata 'accuracy' from '0.91' to '0.93', metadata 'uploader' from None to 'ada'"
+    )
+
+
+def test_a_removal_has_its_time_if_the_bucket_keeps_the_generation() -> None:
+    [kept] = compare([listed(A, live=False)], [registered(A)])
+    [gone] = compare([], [registered(A)])
+
+    assert (kept.removed_at, gone.removed_at) == (NOON, None)
 
 
 @pytest.mark.parametrize(
@@ -166,7 +217,7 @@ def test_it_finds_what_a_comparison_of_sets_finds(
         )
     ) == sorted(
         [("unregistered", name, generation) for name, generation in in_bucket - in_registry]
-        + [("vanished", name, known[name]) for name in known.keys() - there.keys()]
+        + [("removed", name, known[name]) for name in known.keys() - there.keys()]
     )
 
 

@@ -39,10 +39,10 @@ def row(cloud: Cloud, bucket: str, name: str, uploader: str | None, minutes: int
     cloud.state["rows"].setdefault("ml_registry.models", []).append(columns)
 
 
-def vanished(cloud: Cloud, name: str, minutes: int = 1000) -> None:
+def removed(cloud: Cloud, name: str, minutes: int = 1000) -> None:
     """Add a row that says so of an object."""
     columns = {"gcs_bucket": DEV, "gcs_path": name, "minutes": minutes}
-    cloud.state["rows"].setdefault("ml_registry.vanished", []).append(columns)
+    cloud.state["rows"].setdefault("ml_registry.removals", []).append(columns)
 
 
 def names(state: Json) -> list[str]:
@@ -69,8 +69,8 @@ def filled(ready: Cloud) -> Cloud:
     put(ready, STAGING, "churn/v1/model.pkl", "ada")
     put(ready, DEV, "churn-2/v1/model.pkl", "ada", "")
     put(ready, DEV, "new/churn/v1/model.pkl", "adam")
-    vanished(ready, "churn/v0/gone.pkl")
-    vanished(ready, "churn-2/v0/gone.pkl")
+    removed(ready, "churn/v0/gone.pkl")
+    removed(ready, "churn-2/v0/gone.pkl")
     ready.project.states.clear()
     return ready
 
@@ -86,7 +86,7 @@ def test_a_model_goes_with_all_generations_and_rows_and_no_other_does(filled: Cl
 
     assert names(filled.state) == OTHERS
     assert "dev, gs://ml-models-dev: objects: 2 in 4 generations, 40 bytes;" in ended.out
-    assert "; rows of ml_registry.models: 4; rows of ml_registry.vanished: 1\n" in ended.out
+    assert "; rows of ml_registry.models: 4; rows of ml_registry.removals: 1\n" in ended.out
     assert ended.out.endswith("\nForgotten: the model churn\n")
     # The objects are gone before the rows: otherwise a reconciliation would register them again.
     assert [change.split()[0] for change in ended.changes] == ["curl", "curl", "bq", "bq"]
@@ -199,7 +199,7 @@ def test_rows_that_are_too_young_stay_and_it_says_until_when(
     filled: Cloud, call: Sequence[str]
 ) -> None:
     put(filled, DEV, "churn/v2/model.pkl", "ada", minutes=89)
-    vanished(filled, "churn/v3/gone.pkl", minutes=5)
+    removed(filled, "churn/v3/gone.pkl", minutes=5)
     twin = filled.twin(filled.state)
     for rows in twin.state["rows"].values():
         for one in rows:
@@ -282,7 +282,7 @@ def test_nothing_is_removed_by_somebody_without_the_permissions(filled: Cloud) -
         assert f"for {lacking}, found none" in ended.err
 
 
-@pytest.mark.parametrize("missing", ["tables:ml_registry.vanished", "datasets:ml_registry"])
+@pytest.mark.parametrize("missing", ["tables:ml_registry.removals", "datasets:ml_registry"])
 def test_without_the_tables_it_says_how_to_make_them(filled: Cloud, missing: str) -> None:
     kind, _, name = missing.partition(":")
     del filled.state[kind][name]
@@ -359,7 +359,7 @@ def forget_young(cloud: Cloud, *call: str) -> list[tuple[str, bigquery.QueryJobC
 
 def test_googles_analyzer_takes_each_statement(filled: Cloud) -> None:
     engine = GoogleSql(PROJECT)
-    for name in ("models", "vanished"):
+    for name in ("models", "removals"):
         list(engine.analyze(sql_of(name, dataset="ml_registry")))
     twin = filled.twin(filled.state)
     statements = forget_young(filled, "--model", "churn") + forget_young(twin, "--uploader", "ada")
@@ -377,7 +377,7 @@ def test_googles_analyzer_takes_each_statement(filled: Cloud) -> None:
 def rows(client: bigquery.Client) -> Iterator[str]:
     """The rows of two models, by two people, on the emulator; returns the dataset."""
     dataset = "test_forget"
-    for name in ("dataset", "models", "vanished"):
+    for name in ("dataset", "models", "removals"):
         apply_sql(client, name, dataset=dataset)
     of_ada = {"uploader": "ada", "metadata": json.dumps({"uploader": "ada"})}
     more = {"uploader": "ada", "metadata": json.dumps({"uploader": "ada", "run": "7"})}

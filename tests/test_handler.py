@@ -5,9 +5,11 @@ from datetime import UTC, datetime
 import pytest
 
 from registry.errors import AppendFailed
+from registry.event import ARCHIVED, DELETED, FINALIZED
 from registry.handler import register
 from registry.outcome import Result, Severity
 from registry.registration import Registration
+from registry.removal import Removal
 from registry.table import RegistryTable
 from tests.events import MISSING, body, finalized
 
@@ -20,6 +22,7 @@ class Table(RegistryTable):
     def __init__(self, error: Exception | None = None) -> None:
         """`error` is raised instead of appending."""
         self.registrations: list[Registration] = []
+        self.removals: list[Removal] = []
         self.error = error
 
     def append(self, *registrations: Registration) -> None:
@@ -27,6 +30,12 @@ class Table(RegistryTable):
         if self.error is not None:
             raise self.error
         self.registrations += registrations
+
+    def append_removals(self, *removals: Removal) -> None:
+        """Do the same."""
+        if self.error is not None:
+            raise self.error
+        self.removals += removals
 
 
 def test_an_artifact_is_registered_at_the_clocks_time() -> None:
@@ -61,9 +70,34 @@ def test_a_permanent_error_is_not_asked_for_again(
     assert outcome.error is None
 
 
+@pytest.mark.parametrize("event_type", [DELETED, ARCHIVED])
+def test_a_removal_is_recorded_with_its_event(event_type: str) -> None:
+    table = Table()
+    data = body(timeDeleted="2026-03-01T11:00:00Z")
+    outcome = register(finalized(data, event_type), table, clock=lambda: NOW)
+
+    assert table.registrations == []
+    assert table.removals == [
+        Removal(
+            bucket="ml-models-dev",
+            name="titanic-survival/v1/model.pkl",
+            generation=1587627537231057,
+            upload_timestamp=datetime(2020, 4, 23, 7, 38, 57, 230000, tzinfo=UTC),
+            removed_at=datetime(2026, 3, 1, 11, tzinfo=UTC),
+            recorded_at=NOW,
+            recorded_by=event_type.rpartition(".")[2],
+        )
+    ]
+    assert (outcome.result, outcome.severity) == (Result.REMOVED, Severity.INFO)
+    assert outcome.message == "removed titanic-survival v1 model.pkl from dev"
+
+
+@pytest.mark.parametrize("event_type", [FINALIZED, DELETED])
 @pytest.mark.parametrize("error", [AppendFailed("table missing"), KeyError("a fault of our own")])
-def test_an_event_that_was_not_written_is_asked_for_again_for_any_reason(error: Exception) -> None:
-    outcome = register(finalized(body()), Table(error), clock=lambda: NOW)
+def test_an_event_that_was_not_written_is_asked_for_again_for_any_reason(
+    error: Exception, event_type: str
+) -> None:
+    outcome = register(finalized(body(), event_type), Table(error), clock=lambda: NOW)
 
     assert (outcome.result, outcome.severity) == (Result.FAILED, Severity.ERROR)
     assert outcome.error is error

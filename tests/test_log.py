@@ -62,8 +62,8 @@ def test_a_warning_is_one_line() -> None:
 
 
 def test_a_reconciliation_is_a_warning_only_if_events_were_lost() -> None:
-    """What is gone, or outside the layout, is no lost event; what lacks its lineage is one."""
-    kinds = [Difference.REAPPEARED, Difference.OUTSIDE_THE_LAYOUT]
+    """Metadata that was set later has no event, nor has what is there again."""
+    kinds = [Difference.CHANGED, Difference.REAPPEARED, Difference.OUTSIDE_THE_LAYOUT]
     found = Summary()
 
     def logged() -> dict[str, Any]:
@@ -77,14 +77,14 @@ def test_a_reconciliation_is_a_warning_only_if_events_were_lost() -> None:
         found.add(Finding(difference=kind, name="m/v1/f", generation=1, time=None))
     quiet = logged()
     for number in range(12):
-        kind = Difference.CHANGED if number else Difference.UNREGISTERED
+        kind = Difference.REMOVED if number else Difference.UNREGISTERED
         found.add(Finding(difference=kind, name=f"m/v{number}/f", generation=1, time=None))
     lost = logged()
 
     assert (quiet["severity"], quiet["outcome"]) == ("INFO", "reconciled")
     assert (lost["severity"], lost["outcome"]) == ("WARNING", "lost")
     assert lost["bucket"] == "b-dev"
-    assert (lost["unregistered"], lost["changed"], lost["vanished"]) == (1, 11, 1)
+    assert (lost["unregistered"], lost["removed"], lost["reappeared"]) == (1, 11, 1)
     names = ", ".join(f"m/v{number}/f" for number in range(10))
     assert lost["message"].endswith(f"Events were lost, of {names} and 2 more")
 

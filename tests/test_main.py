@@ -37,7 +37,7 @@ def test_an_event_leads_to_its_row_and_its_line(
 ) -> None:
     """Each case is a file in tests/events/, with what it is about and what is expected."""
     expected, deliveries = EVENTS[case]["expected"], EVENTS[case]["deliveries"]
-    before = client.query_and_wait("SELECT COUNT(*) AS count FROM ml_registry.models")
+    before = count_rows(client)
 
     for delivery in deliveries:
         text = delivery["text"] if "text" in delivery else json.dumps(delivery["body"])
@@ -50,15 +50,27 @@ def test_an_event_leads_to_its_row_and_its_line(
         assert (expected["outcome"], expected["severity"]) == (line["outcome"], line["severity"])
         assert line["event_id"] in {delivery["headers"].get("ce-id"), structured_id(delivery), None}
 
-    written = [
-        row
-        for path in {registration["gcs_path"] for registration in expected["registrations"]}
-        for row in select(client, "registrations", path)
-        if row["gcs_bucket"] in {r["gcs_bucket"] for r in expected["registrations"]}
-    ]
-    assert expected["registrations"] == written
-    after = client.query_and_wait("SELECT COUNT(*) AS count FROM ml_registry.models")
-    assert bool(written) == (next(iter(after)).count > next(iter(before)).count)
+    for table, without in (
+        ("registrations", "registered_at, removed_at"),
+        ("removals", "recorded_at"),
+    ):
+        rows = expected.get(table, [])
+        places = {(row["gcs_bucket"], row["gcs_path"]) for row in rows}
+        assert rows == [
+            row
+            for path in {path for _, path in places}
+            for row in select(client, table, path, without=without)
+            if (row["gcs_bucket"], row["gcs_path"]) in places
+        ]
+    has_rows = [bool(expected["registrations"]), bool(expected.get("removals"))]
+    assert has_rows == [a > b for a, b in zip(count_rows(client), before, strict=True)]
+
+
+def count_rows(client: bigquery.Client) -> list[int]:
+    """Count the registrations and the removals."""
+    counts = [f"(SELECT COUNT(*) FROM ml_registry.{table})" for table in ("models", "removals")]  # noqa: S608
+    [row] = client.query_and_wait(f"SELECT {', '.join(counts)}")
+    return list(row)
 
 
 def structured_id(delivery: dict[str, Any]) -> object:

@@ -70,7 +70,7 @@ def test_the_registry_catches_up_and_then_nothing_differs(
     storage.put(bucket, "m/1.0/typo", 1)
     lost = [
         ("outside the layout", "m/1.0/typo"),
-        ("vanished", "m/v1/gone"),
+        ("removed", "m/v1/gone"),
         ("unregistered", "m/v1/lost"),
     ]
 
@@ -79,7 +79,7 @@ def test_the_registry_catches_up_and_then_nothing_differs(
     assert [result.exit_code for result in (dry, real, again)] == [1, 0, 0]
     assert findings_of(dry) == findings_of(real) == lost
     assert findings_of(again) == lost[:1]
-    assert "1 unregistered, 0 changed, 1 vanished, 1 outside the layout" in real.stderr
+    assert "1 unregistered, 0 changed, 1 removed, 0 reappeared, 1 outside the layout" in real.stderr
     inventory = Inventory(client, f"{dataset}.models")
     [row] = inventory.generations(bucket, "m/v1/lost")
     assert (row.generation, row.uploader, row.environment) == (7, "ada", "dev")
@@ -161,7 +161,7 @@ def test_the_function_catches_up_and_says_so(
         storage.put(bucket, f"y/1.0/{number:02}", 1)
     app = functions_framework.create_app("reconcile", str(ROOT / "main.py"))  # type: ignore[no-untyped-call]
     http = app.test_client()
-    expected = {"bucket": bucket, "unregistered": 1, "changed": 0, "vanished": 0}
+    expected = {"bucket": bucket, "unregistered": 1, "changed": 0, "removed": 0, "reappeared": 0}
     expected["outside the layout"] = 12
 
     first, second = http.post("/"), http.post("/")
@@ -214,13 +214,13 @@ def test_the_function_of_prod_warns_of_what_is_there_and_not_the_same_in_staging
         assert lines[1]["message"].endswith(f"lost, of only-in-prod-{asked}/v1/f")
 
 
-def test_a_vanished_object_is_recorded_also_if_nothing_else_differs(
+def test_a_removed_object_is_recorded_also_if_nothing_else_differs(
     run: Run, client: bigquery.Client, dataset: str
 ) -> None:
     bucket = f"{os.environ['BUCKET_PREFIX']}-dev"
     insert(client, dataset, [written("z/v1/gone", "dev", 0, gcs_bucket=bucket)])
 
-    assert findings_of(run("dev")) == [("vanished", "z/v1/gone")]
+    assert findings_of(run("dev")) == [("removed", "z/v1/gone")]
     assert findings_of(run("dev")) == []
 
 
@@ -230,12 +230,12 @@ def test_what_came_back_to_a_table_without_generations_is_there_again(
     bucket = f"{os.environ['BUCKET_PREFIX']}-dev"
     old = {"gcs_bucket": bucket, "generation": None}
     insert(client, dataset, [written("back/v1/f", "dev", 0, **old)])
-    assert findings_of(run("dev")) == [("vanished", "back/v1/f")]
+    assert findings_of(run("dev")) == [("removed", "back/v1/f")]
     insert(client, dataset, [written("back/v1/f", "dev", 1, **old)])
 
     sql = f"SELECT removed_at FROM {dataset}.artifacts WHERE gcs_path = 'back/v1/f'"  # noqa: S608
     assert [row.removed_at for row in client.query_and_wait(sql)] == [None]
-    assert findings_of(run("dev")) == [("vanished", "back/v1/f")]
+    assert findings_of(run("dev")) == [("removed", "back/v1/f")]
     assert findings_of(run("dev")) == []
 
 
@@ -261,11 +261,99 @@ def test_lost_lineage_is_completed_and_compared(
     [after] = inventory.promotions("late")
     assert [before.staging_vs_dev, after.staging_vs_dev] == ["unknown", "identical"]
     assert found.stdout.count("changed,") == 2
-    assert "its registration lacks the generation or the checksum" in found.stdout
+    assert (
+        "its registration lacks the generation, its registration lacks the checksum" in found.stdout
+    )
     assert findings_of(again) == []
     [registration] = inventory.generations(f"{prefix}-dev", "late/v1/f")
     assert (registration.generation, registration.crc32c) == (1000, "AAAAAA==")
     assert registration.registered_at.isoformat() == "2026-03-01T12:00:00.123000+00:00"
+
+
+def test_what_was_set_or_finalized_later_is_registered_once_more(
+    run: Run, storage: StorageServer, client: bigquery.Client, dataset: str
+) -> None:
+    """Metadata has no event of its own; an object that grows keeps its generation."""
+    bucket = f"{os.environ['BUCKET_PREFIX']}-dev"
+    insert(
+        client,
+        dataset,
+        [
+            written("later/v1/set", "dev", 0, gcs_bucket=bucket, uploader=None),
+            written("later/v1/grown", "dev", 0, gcs_bucket=bucket, file_size_bytes=5, crc32c=None),
+        ],
+    )
+    time = "2026-03-01T12:00:00Z"
+    storage.put(bucket, "later/v1/set", 1000, timeCreated=time, metadata={"uploader": "ada"})
+    growing = storage.put(bucket, "later/v1/grown", 1000, timeCreated=time, crc32c=None, size="6")
+    storage.put(bucket, "later/v1/new", 1000, crc32c=None)
+    inventory = Inventory(client, f"{dataset}.models")
+
+    while_it_grows = findings_of(run("dev"))
+    growing |= {"crc32c": "BBBBBB==", "size": "7000000000"}
+    then, again = findings_of(run("dev")), findings_of(run("dev"))
+
+    assert while_it_grows == [("changed", "later/v1/set")]
+    assert then == [("changed", "later/v1/grown")]
+    assert again == []
+    [row] = inventory.generations(bucket, "later/v1/set")
+    assert (row.uploader, row.metadata) == ("ada", {"uploader": "ada"})
+    [row] = inventory.generations(bucket, "later/v1/grown")
+    assert (row.file_size_bytes, row.crc32c) == (7_000_000_000, "BBBBBB==")
+    assert row.registered_at.isoformat() == "2026-03-01T12:00:00+00:00"
+
+
+def test_a_checksum_under_a_customer_managed_key_is_asked_for_once(
+    run: Run, storage: StorageServer, client: bigquery.Client, dataset: str
+) -> None:
+    bucket = f"{os.environ['BUCKET_PREFIX']}-dev"
+    insert(client, dataset, [written("key/v1/known", "dev", 0, gcs_bucket=bucket)])
+    for name in ("known", "new", "secret"):
+        path = f"key/v1/{name}"
+        storage.put(bucket, path, 1000, timeCreated="2026-03-01T12:00:00Z", crc32c=None)
+        storage.objects[bucket][-1]["kmsKeyName"] = "k"
+        storage.unlisted[path] = {"crc32c": None if name == "secret" else "BBBBBB=="}
+
+    first, second = findings_of(run("dev")), findings_of(run("dev"))
+
+    assert first == [("unregistered", "key/v1/new"), ("unregistered", "key/v1/secret")]
+    assert second == []
+    assert storage.described == ["key/v1/new", "key/v1/secret", "key/v1/secret"]
+    [row] = Inventory(client, f"{dataset}.models").generations(bucket, "key/v1/new")
+    assert row.crc32c == "BBBBBB=="
+
+
+def test_what_a_list_lacked_once_is_there_again(
+    run: Run, storage: StorageServer, client: bigquery.Client, dataset: str
+) -> None:
+    """As when a folder is renamed and renamed back: the generation stays the same."""
+    bucket = f"{os.environ['BUCKET_PREFIX']}-dev"
+    insert(client, dataset, [written("folder/v1/f", "dev", 0, gcs_bucket=bucket)])
+    listed = {"timeCreated": "2026-03-01T12:00:00Z", "metadata": {"uploader": "ada"}}
+    found = []
+
+    for there in (False, True, True, False, True):
+        storage.objects[bucket] = []
+        if there:
+            storage.put(bucket, "folder/v1/f", 1000, **listed)
+        found.append([kind for kind, _ in findings_of(run("dev"))])
+
+    assert found == [["removed"], ["changed", "reappeared"], [], ["removed"], ["reappeared"]]
+    [version] = Inventory(client, f"{dataset}.models").model_versions("folder")
+    assert (version.files, version.removed_at) == (1, None)
+
+
+def test_a_removal_that_the_bucket_remembers_is_at_its_own_time(
+    run: Run, storage: StorageServer, client: bigquery.Client, dataset: str
+) -> None:
+    bucket = f"{os.environ['BUCKET_PREFIX']}-dev"
+    storage.put(bucket, "kept/v1/f", 1, timeDeleted="2026-03-02T12:00:00Z")
+
+    found = findings_of(run("dev", "--all-generations"))
+
+    assert found == [("unregistered", "kept/v1/f"), ("removed", "kept/v1/f")]
+    [version] = Inventory(client, f"{dataset}.models").model_versions("kept")
+    assert version.removed_at == datetime(2026, 3, 2, 12, tzinfo=UTC)
 
 
 def test_an_impossible_bucket_name_is_one_line(run: Run) -> None:

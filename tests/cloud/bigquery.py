@@ -125,8 +125,8 @@ def change_rows(call: Call, verb: str, project: str, table: str, *where: str) ->
     need_table(call, project, table)
     buckets, condition = where
     condition, only_old, _ = condition.partition(" AND registered_at < ")
-    condition, of_vanished, _ = condition.partition(" AND found_at < ")
-    youngest = 90 if only_old or of_vanished else 0
+    condition, of_removals, _ = condition.partition(" AND recorded_at < ")
+    youngest = 90 if only_old or of_removals else 0
     for row in naming(call, table, condition):
         if f"'{row['gcs_bucket']}'" not in buckets or row["minutes"] < youngest:
             continue

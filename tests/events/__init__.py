@@ -68,15 +68,18 @@ def registration(at: datetime = NOW, **changes: object) -> Registration:
     )
 
 
-def select(client: bigquery.Client, table: str, path: str) -> list[dict[str, Any]]:
-    """Read the rows of one object, without the time of their registration."""
+def select(client: bigquery.Client, table: str, path: str, *, without: str) -> list[dict[str, Any]]:
+    """Read the rows of one object, without some columns."""
     parameter = bigquery.ScalarQueryParameter("path", "STRING", path)
     rows = client.query_and_wait(
-        f"SELECT * EXCEPT (registered_at) FROM ml_registry.{table} WHERE gcs_path = @path"  # noqa: S608
-        " ORDER BY generation, environment",
+        f"SELECT * EXCEPT ({without}) FROM ml_registry.{table} WHERE gcs_path = @path"  # noqa: S608
+        " ORDER BY generation, gcs_bucket",
         job_config=bigquery.QueryJobConfig(query_parameters=[parameter]),
     )
     return [
-        {**row, "upload_timestamp": row["upload_timestamp"].isoformat(timespec="microseconds")}
+        {
+            name: value.isoformat(timespec="microseconds") if isinstance(value, datetime) else value
+            for name, value in row.items()
+        }
         for row in rows
     ]

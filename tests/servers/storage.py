@@ -1,4 +1,4 @@
-"""A server which lists a bucket as Cloud Storage does, a page at a time."""
+"""A server which lists a bucket as Cloud Storage does, a page at a time, and describes objects."""
 
 import contextlib
 import json
@@ -23,6 +23,11 @@ class StorageServer:
     broken: int | None = None
     refusal: int = 403
     page: int = 3
+    unlisted: dict[str, Resource] = field(
+        default_factory=dict
+    )  # what only objects.get says, by name
+    described: list[str] = field(default_factory=list)
+    may_describe: bool = True
 
     def put(self, bucket: str, name: str, generation: int, **facts: object) -> Resource:
         """Add a generation of an object."""
@@ -46,8 +51,13 @@ class Handler(BaseHTTPRequestHandler):
     storage: StorageServer
 
     def do_GET(self) -> None:
-        """Answer objects.list."""
+        """Answer objects.list and objects.get."""
         address = urlsplit(self.path)
+        if "/o/" in address.path:
+            self.describe(
+                unquote(address.path.split("/")[-3]), unquote(address.path.split("/")[-1])
+            )
+            return
         self.storage.asked.append(self.path)
         if not address.path.endswith("/o"):
             self.answer(404, {"error": {"code": 404, "message": "Not Found"}})
@@ -73,6 +83,18 @@ class Handler(BaseHTTPRequestHandler):
         if end < len(there):
             answer["nextPageToken"] = str(end)
         self.answer(200, answer)
+
+    def describe(self, bucket: str, name: str) -> None:
+        """Answer objects.get."""
+        self.storage.described.append(name)
+        if not self.storage.may_describe:
+            self.answer(403, {"error": {"code": 403, "message": "No."}})
+            return
+        there = [one for one in self.storage.objects[bucket] if one["name"] == name]
+        if not there:
+            self.answer(404, {"error": {"code": 404, "message": "Not Found"}})
+            return
+        self.answer(200, there[-1] | self.storage.unlisted.get(name, {}))
 
     def answer(self, status: int, body: Resource) -> None:
         """Send a whole answer."""
