@@ -1,8 +1,9 @@
 """
-Whatever fails on the way, each upload is registered exactly once.
+Whatever fails on the way, each upload is registered exactly once, and each removal is known.
 
-Many uploads go through real processes of the function, which are killed again and again, to a
-BigQuery that fails as BigQuery does; the view then answers from the rows that are left.
+The events of many uploads and removals go through real processes of the function, which are killed
+again and again, to a BigQuery that fails as BigQuery does; the view then answers from the rows that
+are left.
 """
 
 import base64
@@ -16,7 +17,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from pathlib import Path
@@ -30,6 +31,7 @@ from requests.exceptions import ChunkedEncodingError
 from urllib3.exceptions import ProtocolError
 
 from registry.bucket import Bucket
+from registry.event import ARCHIVED, FINALIZED
 from registry.finding import Finding
 from registry.inventory import Inventory
 from registry.reconciliation import reconcile
@@ -40,7 +42,7 @@ from tests.events import HEADERS, body
 from tests.processes import answers, free_port, is_alive, process, wait_until
 from tests.servers import bigquery as server
 from tests.servers.emulator import make_registry
-from tests.servers.faulty_bigquery import FAULT_RATE, FaultyBigQuery, Key, chance, key_of
+from tests.servers.faulty_bigquery import FAULT_RATE, FaultyBigQuery, Key, chance
 from tests.servers.storage import storage_server
 
 DATASET = "soak"
@@ -52,6 +54,9 @@ FILES = ["model.pkl", "weights/part 1.bin", "größe.json", "a'b\"c\\d.bin"]
 # An event is given up on after so many deliveries, if no repeat helps.
 TRIES = 3
 HOPELESS_RATE = 0.01
+
+# What is not overwritten may be removed in the end.
+REMOVED_RATE = 0.2
 
 # The platform ends a call then.
 CALL_SECONDS = 60
@@ -78,25 +83,52 @@ class Upload:
     crc32c: str
     time: datetime
     uploader: str
+    removed_at: datetime | None = None
+    registered_at: datetime | None = field(default=None, compare=False)
 
     @property
     def key(self) -> Key:
-        """What makes it the one that it is."""
-        return self.bucket, self.path, self.generation
+        """What makes its row the one that it is."""
+        return "models", self.bucket, self.path, self.generation
 
     @property
-    def event(self) -> str:
-        """The body of its event."""
-        fields = body(
+    def as_live(self) -> "Upload":
+        """The same before it was removed."""
+        return replace(self, removed_at=None)
+
+    @property
+    def body(self) -> dict[str, Any]:
+        """What Cloud Storage says of it."""
+        times = {"timeDeleted": _text(self.removed_at)} if self.removed_at else {}
+        return body(
             bucket=self.bucket,
             name=self.path,
             generation=str(self.generation),
             size=str(self.size),
             crc32c=self.crc32c,
-            timeCreated=self.time.isoformat(),
+            timeCreated=_text(self.time),
             metadata={"uploader": self.uploader},
+            **times,
         )
-        return json.dumps(fields)
+
+
+@dataclass(frozen=True)
+class Fact:
+    """What an event says of an upload: that it arrived, or that it was removed."""
+
+    upload: Upload
+    is_removal: bool
+
+    @property
+    def key(self) -> Key:
+        """What makes its row the one that it is."""
+        table, bucket, path, generation = self.upload.key
+        return "removals" if self.is_removal else table, bucket, path, generation
+
+    @property
+    def event_type(self) -> str:
+        """The type of its event, in a bucket with versions."""
+        return ARCHIVED if self.is_removal else FINALIZED
 
 
 @dataclass(frozen=True)
@@ -104,13 +136,17 @@ class Delivery:
     """An event, which may be delivered by others as well."""
 
     event_id: str
-    upload: Upload
+    fact: Fact
 
 
 def make_uploads(seed: int, count: int) -> list[Upload]:
-    """Make uploads with overwrites and copies; three in a row have the same generation."""
+    """
+    Make uploads with overwrites and copies; three in a row have the same generation.
+
+    What is overwritten is removed then, and some of the rest later.
+    """
     dice = chance(seed, "uploads")
-    return [
+    uploads = [
         Upload(
             bucket=f"ml-models-{['dev', 'staging', 'prod'][number % 3]}",
             path=f"model-{dice.randrange(count // 20 + 1)}/v{dice.randint(1, 3)}"
@@ -123,16 +159,37 @@ def make_uploads(seed: int, count: int) -> list[Upload]:
         )
         for number in range(count)
     ]
+    written: dict[tuple[str, str], datetime] = {}
+    made = []
+    for upload in reversed(uploads):
+        place = upload.bucket, upload.path
+        later = upload.time + timedelta(days=1) if dice.random() < REMOVED_RATE else None
+        made.append(replace(upload, removed_at=written.get(place, later)))
+        written[place] = upload.time
+    return made[::-1]
 
 
-def make_deliveries(seed: int, uploads: Sequence[Upload]) -> list[Delivery]:
+def _text(time: datetime) -> str:
+    return time.isoformat().replace("+00:00", "Z")
+
+
+def facts_of(uploads: Sequence[Upload]) -> list[Fact]:
+    return [
+        Fact(upload, is_removal)
+        for upload in uploads
+        for is_removal in (False, True)
+        if upload.removed_at or not is_removal
+    ]
+
+
+def make_deliveries(seed: int, facts: Sequence[Fact]) -> list[Delivery]:
     """Order the events: some twice at once, some again much later, some published twice."""
     dice = chance(seed, "deliveries")
     placed: list[tuple[float, Delivery]] = []
-    for number, upload in enumerate(uploads):
+    for number, fact in enumerate(facts):
         place = number + dice.uniform(0, 50)
-        later = place + dice.uniform(0, len(uploads))
-        event, published_again = Delivery(f"{number}", upload), Delivery(f"{number}-again", upload)
+        later = place + dice.uniform(0, len(facts))
+        event, published_again = Delivery(f"{number}", fact), Delivery(f"{number}-again", fact)
         placed.append((place, event))
         if dice.random() < 0.05:
             placed.append((place, event))
@@ -182,8 +239,9 @@ class Instance:
         with self._lock:
             self.in_flight += 1
         try:
-            headers = {**HEADERS, "ce-id": delivery.event_id}
-            event = delivery.upload.event
+            fact = delivery.fact
+            headers = {**HEADERS, "ce-id": delivery.event_id, "ce-type": fact.event_type}
+            event = json.dumps(fact.upload.body)
             answer = requests.post(self._url, event, headers=headers, timeout=CALL_SECONDS)
             return answer.status_code
         finally:
@@ -208,13 +266,14 @@ class Soak:
     def __init__(self, seed: int, form: Form) -> None:
         """Nothing happens yet."""
         self.uploads = make_uploads(seed, form.uploads)
-        count = max(2, round(form.uploads * HOPELESS_RATE))
-        drawn = chance(seed, "hopeless").sample(self.uploads, count)
+        self.facts = facts_of(self.uploads)
+        count = max(4, round(len(self.facts) * HOPELESS_RATE))
+        drawn = chance(seed, "hopeless").sample(self.facts, count)
         # Never acknowledged: no retry helps. One in three is in the table anyway.
         self.given_up = set(drawn)
-        self.bigquery = FaultyBigQuery(seed, {u.key: n % 3 == 1 for n, u in enumerate(drawn)})
-        self.acknowledged: set[Upload] = set()
-        self.rows: list[dict[str, Any]] = []
+        self.bigquery = FaultyBigQuery(seed, {f.key: n % 3 == 1 for n, f in enumerate(drawn)})
+        self.acknowledged: set[Fact] = set()
+        self.rows: list[tuple[Key, dict[str, Any]]] = []
         self.statuses: Counter[int] = Counter()
         self.deliveries = self.kills = self.cut = 0
         self.slowest_seconds = 0.0
@@ -224,7 +283,7 @@ class Soak:
         self.left_for_reconciliation: list[Upload] = []
         self._seed = seed
         self._form = form
-        self._plan = make_deliveries(seed, self.uploads)
+        self._plan = make_deliveries(seed, self.facts)
         self._finished = 0
         self._lock = threading.Lock()
         self._ended = threading.Event()
@@ -273,7 +332,7 @@ class Soak:
     def _deliver(self, delivery: Delivery, instances: Sequence[Instance]) -> None:
         """Deliver until it is acknowledged or, if no repeat helps, given up on."""
         try:
-            hopeless = delivery.upload in self.given_up
+            hopeless = delivery.fact in self.given_up
             for attempt in range(TRIES) if hopeless else itertools.count():
                 dice = chance(self._seed, "delivery", delivery.event_id, attempt)
                 pause = dice.uniform(0, min(0.2 * 2**attempt, 2)) if attempt else 0
@@ -298,13 +357,14 @@ class Soak:
             if status is not None:
                 self.statuses[status] += 1
             if status == HTTPStatus.OK:
-                self.acknowledged.add(delivery.upload)
+                self.acknowledged.add(delivery.fact)
         return status == HTTPStatus.OK
 
     def __str__(self) -> str:
         """Sum it up."""
         return (
-            f"soak: {len(self.uploads)} uploads, {self.deliveries} deliveries"
+            f"soak: {len(self.uploads)} uploads, {len(self.facts) - len(self.uploads)} removals,"
+            f" {self.deliveries} deliveries"
             f" ({self.statuses[HTTPStatus.SERVICE_UNAVAILABLE]} not acknowledged, {self.cut} cut),"
             f" {self.bigquery.faults} faults, {self.kills} kills, {len(self.rows)} rows,"
             f" {self.doubled} doubled rows, {self.registrations} registrations,"
@@ -316,14 +376,16 @@ class Soak:
 
 @contextlib.contextmanager
 def registry_of(
-    client: bigquery.Client, rows: Sequence[Mapping[str, Any]]
+    client: bigquery.Client, rows: Sequence[tuple[Key, Mapping[str, Any]]]
 ) -> Iterator[Callable[[], list[Mapping[str, Any]]]]:
     """Put rows into a registry of their own; returns a function which asks the view of it."""
     client.create_dataset(DATASET)
     try:
         make_registry(client, DATASET)
-        for batch in itertools.batched(rows, 2000):
-            assert not client.insert_rows_json(f"{DATASET}.models", batch, [None] * len(batch))
+        for table in ("models", "removals"):
+            of_table = [row for key, row in rows if key[0] == table]
+            for batch in itertools.batched(of_table, 2000):
+                assert not client.insert_rows_json(f"{DATASET}.{table}", batch, [None] * len(batch))
         query = f"SELECT * FROM {DATASET}.registrations"  # noqa: S608
         yield lambda: [dict(row) for row in client.query_and_wait(query)]
     finally:
@@ -336,13 +398,7 @@ def reconciled(client: bigquery.Client, uploads: Sequence[Upload]) -> list[Findi
         patch.setenv("STORAGE_EMULATOR_HOST", storage.url)
         storage.page = 1000
         for upload in uploads:
-            storage.put(
-                *(upload.bucket, upload.path, upload.generation),
-                size=str(upload.size),
-                crc32c=upload.crc32c,
-                timeCreated=upload.time.isoformat().replace("+00:00", "Z"),
-                metadata={"uploader": upload.uploader},
-            )
+            storage.objects.setdefault(upload.bucket, []).append(upload.body)
         table = f"{DATASET}.models"
         settings = Settings(project=client.project, table=table, emulated=True)
         return [
@@ -370,7 +426,13 @@ def upload_of(row: Mapping[str, Any]) -> Upload:
         crc32c=row["crc32c"],
         time=row["upload_timestamp"],
         uploader=row["uploader"],
+        removed_at=row["removed_at"],
+        registered_at=row["registered_at"],
     )
+
+
+def time_of(upload: Upload) -> datetime:
+    return upload.time
 
 
 @pytest.mark.parametrize(
@@ -394,44 +456,57 @@ def test_each_upload_is_registered_exactly_once_through_all_faults(
     soak = Soak(request.config.getoption("--seed"), form)
     try:
         soak.run(tmp_path)
-        written = Counter(map(key_of, soak.rows))
+        written = Counter(key for key, _ in soak.rows)
         soak.doubled = written.total() - len(written)
         with registry_of(client, soak.rows) as ask:
-            view = ask()
-            registered = Counter(map(upload_of, view))
-            soak.registrations = registered.total()
-            soak.left_for_reconciliation = [u for u in soak.uploads if u not in registered]
+            view = [upload_of(row) for row in ask()]
+            soak.registrations = len(view)
+            known = {upload.key for upload in view}
+            soak.left_for_reconciliation = [u for u in soak.uploads if u.key not in known]
             findings = [reconciled(client, soak.uploads) for _ in range(2)]
-            caught_up = Counter(map(upload_of, ask()))
+            caught_up = [upload_of(row) for row in ask()]
     finally:
         with capsys.disabled():
             print(f"\n{soak}")  # noqa: T201 - it is the result
 
     # Nothing is lost, but for what was never acknowledged,
-    assert soak.acknowledged == set(soak.uploads) - soak.given_up
-    assert {upload.key for upload in soak.acknowledged} <= written.keys()
-    assert set(soak.left_for_reconciliation) < soak.given_up
-    assert soak.left_for_reconciliation
-    # and that is what the reconciliation finds, once,
-    assert [Counter(finding.name for finding in those) for those in findings] == [
-        Counter(upload.path for upload in soak.left_for_reconciliation),
-        Counter(),
-    ]
-    assert caught_up == Counter(soak.uploads)
+    assert soak.acknowledged == set(soak.facts) - soak.given_up
+    assert {fact.key for fact in soak.acknowledged} <= written.keys()
     # nothing is there twice, though it was written twice,
     assert soak.doubled > 0
-    assert set(registered.values()) == {1}
-    # nothing is there that was not uploaded, or not so,
-    assert registered.keys() <= set(soak.uploads)
-    # the first time that it was registered stays,
+    assert len(known) == len(view)
+    # nothing is there that was not uploaded, or not so, and what was removed is gone, and no more,
+    assert {upload.key: upload for upload in view} == {
+        upload.key: upload if Fact(upload, is_removal=True).key in written else upload.as_live
+        for upload in soak.uploads
+        if upload.key in known
+    }
+    # and the first time that it was registered stays.
     first: dict[Key, datetime] = {}
-    for row in soak.rows:
-        at = datetime.fromisoformat(row["registered_at"])
-        first[key_of(row)] = min(at, first.get(key_of(row), at))
-    assert {key_of(row): row["registered_at"] for row in view} == first
-    # and the function never fell over, nor took longer than it may.
+    for key, row in soak.rows:
+        if key[0] == "models":
+            at = datetime.fromisoformat(row["registered_at"])
+            first[key] = min(at, first.get(key, at))
+    assert {upload.key: upload.registered_at for upload in view} == first
+    # What was given up on, the reconciliation finds, once.
+    assert soak.left_for_reconciliation
+    newest = {(upload.bucket, upload.path): upload for upload in soak.uploads}
+    missing = [("unregistered", upload.path) for upload in soak.left_for_reconciliation] + [
+        ("removed", upload.path)
+        for upload in newest.values()
+        if upload.removed_at
+        and not (upload.key in known and Fact(upload, is_removal=True).key in written)
+    ]
+    assert [Counter((one.difference, one.name) for one in those) for those in findings] == [
+        Counter(missing),
+        Counter(),
+    ]
+    assert {upload.as_live for upload in caught_up} == {upload.as_live for upload in soak.uploads}
+    last = {(upload.bucket, upload.path): upload for upload in sorted(caught_up, key=time_of)}
+    assert last == newest
+    # The function never fell over, nor took longer than it may.
     assert soak.statuses.keys() == {HTTPStatus.OK, HTTPStatus.SERVICE_UNAVAILABLE}
-    assert soak.outcomes.keys() == {"registered", "failed"}
+    assert soak.outcomes.keys() == {"registered", "removed", "failed"}
     assert soak.slowest_seconds < CALL_SECONDS
     # All this in the midst of it.
     assert (soak.kills, soak.cut > 0) == (form.kills, True)

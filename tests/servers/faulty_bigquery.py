@@ -16,7 +16,8 @@ FAULT_RATE = 0.2
 REMEMBERED_SECONDS = 2
 REMEMBERED_RATE = 0.9
 
-type Key = tuple[str, str, int]
+# The table, and what makes a generation the one that it is.
+type Key = tuple[str, str, str, int]
 
 
 def chance(seed: int, *of: object) -> random.Random:
@@ -24,8 +25,14 @@ def chance(seed: int, *of: object) -> random.Random:
     return random.Random(f"{seed} {of}")  # noqa: S311
 
 
-def key_of(row: Mapping[str, Any]) -> Key:
-    return row["gcs_bucket"], row["gcs_path"], int(row["generation"])
+def key_of(table: str, row: Mapping[str, Any]) -> Key:
+    return table, row["gcs_bucket"], row["gcs_path"], int(row["generation"])
+
+
+def _row(request: server.Request) -> tuple[Key, dict[str, Any]]:
+    [row] = request.body["rows"]
+    table = request.path.split("/tables/")[1].split("/")[0]
+    return key_of(table, row["json"]), row["json"]
 
 
 class FaultyBigQuery:
@@ -33,11 +40,11 @@ class FaultyBigQuery:
 
     def __init__(self, seed: int, hopeless: Mapping[Key, bool]) -> None:
         """
-        `hopeless` are the uploads that it never confirms, however often they come.
+        `hopeless` are the rows that it never confirms, however often they come.
 
-        True for those whose row is written, although the answer does not say so.
+        True for those that are written, although the answer does not say so.
         """
-        self.rows: list[dict[str, Any]] = []
+        self.rows: list[tuple[Key, dict[str, Any]]] = []
         self.faults = 0
         self.down_until = 0.0
         self._seed = seed
@@ -74,8 +81,7 @@ class FaultyBigQuery:
 
     def answer(self, handler: server.Handler, request: server.Request) -> None:
         """Answer insertAll, well or not."""
-        [row] = request.body["rows"]
-        key = key_of(row["json"])
+        key, _ = _row(request)
         with self._lock:
             attempt = self._attempts[key]
             self._attempts[key] += 1
@@ -105,8 +111,8 @@ class FaultyBigQuery:
 
     def _write(self, request: server.Request) -> None:
         """Keep the row, unless its insert id is known: for a short while, and not surely."""
-        [row] = request.body["rows"]
-        key, insert_id, now = key_of(row["json"]), row["insertId"], time.monotonic()
+        key, row = _row(request)
+        insert_id, now = request.body["rows"][0]["insertId"], time.monotonic()
         with self._lock:
             write = self._writes[key]
             self._writes[key] += 1
@@ -114,4 +120,4 @@ class FaultyBigQuery:
             attentive = chance(self._seed, "memory", key, write).random() < REMEMBERED_RATE
             if not (is_recent and attentive):
                 self._remembered[insert_id] = now
-                self.rows.append(row["json"])
+                self.rows.append((key, row))
