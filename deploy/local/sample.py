@@ -106,7 +106,7 @@ def upload(storage_url: str, project: str, buckets: Sequence[str]) -> int:
                 AnonymousCredentials(),  # type: ignore[no-untyped-call] # google-auth types it in part
                 client_options={"api_endpoint": storage_url},
                 # Only deploy/local/storage.py knows it: the time of the write.
-                extra_headers={"x-generation": str(int(time.timestamp() * 1_000_000))},
+                extra_headers={"x-time": str(int(time.timestamp() * 1_000_000))},
             )
             name = f"{step.model}/{step.version}/{file}"
             bucket = client.bucket(bucket_of[step.environment])

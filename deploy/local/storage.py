@@ -6,8 +6,9 @@
 """
 Cloud Storage on this machine: gcp-storage-emulator, fixed for Google's own clients.
 
-Each completed write becomes an event (eventarc.py). The fixes replace private names of the library,
-so its version is pinned exactly. Everything is kept in memory.
+Each write and each removal becomes events (eventarc.py), and buckets are versioned, as
+deploy/setup.sh makes them. The fixes replace private names of the library, so its version is pinned
+exactly. Everything is kept in memory.
 """
 
 import argparse
@@ -25,11 +26,11 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from http.server import ThreadingHTTPServer
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import parse_qs, quote
 
 from eventarc import Delivery, without_empty
 from gcp_storage_emulator import server
@@ -39,6 +40,7 @@ from gcp_storage_emulator.handlers import buckets, objects
 from gcp_storage_emulator.settings import DEFAULT_PROJECT_NUMBER as PROJECT_NUMBER
 
 library_download, library_read_data = objects.download, server._read_data
+library_batch_delete = objects._batch_delete
 
 type Resource = dict[str, Any]
 type Handler = Callable[[Request, Response, Storage], None]
@@ -47,14 +49,16 @@ type Handler = Callable[[Request, Response, Storage], None]
 class Storage(library.Storage):  # type: ignore[misc] # it has no types
     """The library's storage in memory, which describes objects as Cloud Storage does."""
 
-    def __init__(self, finalized: Callable[[Resource], None]) -> None:
-        """Start without buckets."""
+    def __init__(self, send: Callable[[str, Resource, str], None]) -> None:
+        """Start without buckets. `send` takes an event's kind, its object and its time."""
         super().__init__(use_memory_fs=True)
         self.lock = threading.Lock()
         self.completed: dict[str | None, Resource] = {}
-        self._finalized = finalized
+        # By bucket, name and generation.
+        self.noncurrent: dict[tuple[str, str, str], tuple[Resource, bytes]] = {}
+        self._send = send
         self._generation = 0
-        self.asked_generation = 0
+        self.request: Request  # the one that is being answered
 
     def create_file(
         self,
@@ -68,7 +72,7 @@ class Storage(library.Storage):  # type: ignore[misc] # it has no types
         if file_name in {None, "", ".", ".."} or re.search(r"[\r\n]", file_name):
             raise BadRequest(f"Invalid object name: {file_name!r}")
         self._generation = max(self._generation + 1, time.time_ns() // 1000)
-        generation = self.asked_generation or self._generation
+        generation = self._asked_time() or self._generation
         created = timestamp(generation)
         path = f"b/{bucket_name}/o/{quote(file_name, safe='')}"
         address = file_obj["mediaLink"].partition("/download/")[0]
@@ -84,10 +88,97 @@ class Storage(library.Storage):  # type: ignore[misc] # it has no types
             "updated": created,
             "timeStorageClassUpdated": created,
         }
+        if file_name in self.objects.get(bucket_name, {}):
+            self.delete_file(bucket_name, file_name, deleted=created)
         super().create_file(bucket_name, file_name, content, file_obj, file_id)
         if file_id:
             self.completed[file_id] = file_obj
-        self._finalized(file_obj)
+        self._send("finalized", file_obj, created)
+
+    def find(
+        self, bucket_name: str, name: str, generation: object = None
+    ) -> tuple[Resource, bytes]:
+        """Return a generation and its content: the live one, unless another is named."""
+        live = self.objects.get(bucket_name, {}).get(name)
+        if live and str(generation or live["generation"]) == live["generation"]:
+            return live, super().get_file(bucket_name, name)
+        key = bucket_name, name, str(generation)
+        if key not in self.noncurrent:
+            which = f" with generation {generation}" if generation else ""
+            raise NotFound(f"No such object: {bucket_name}/{name}{which}")
+        return self.noncurrent[key]
+
+    def get_file_obj(self, bucket_name: str, file_name: str) -> Resource:
+        """Return the generation that the request asks for."""
+        return self.find(bucket_name, file_name, self.request.asked("generation"))[0]
+
+    def get_file(self, bucket_name: str, file_name: str, show_error: bool = True) -> bytes:  # noqa: FBT001, FBT002 - as the library
+        """Return the content of the generation that the request asks for."""
+        if bucket_name == library.RESUMABLE_DIR:
+            received: bytes = super().get_file(bucket_name, file_name, show_error)
+            return received
+        return self.find(bucket_name, file_name, self.request.asked("generation"))[1]
+
+    def delete_file(
+        self,
+        bucket_name: str,
+        file_name: str,
+        generation: object = None,
+        deleted: str | None = None,
+    ) -> None:
+        """
+        Delete the live generation, which a versioned bucket keeps, or a named one for good.
+
+        For good means that it can be restored for as long as the bucket's soft-delete policy says.
+        """
+        resource, content = self.find(bucket_name, file_name, generation)
+        now = deleted or timestamp(self._asked_time() or time.time_ns() // 1000)
+        key = bucket_name, file_name, resource["generation"]
+        versioned = (self.buckets[bucket_name].get("versioning") or {}).get("enabled")
+        if self.noncurrent.pop(key, None) is None:
+            self._hard_delete_file(bucket_name, file_name)
+            resource = {**resource, "timeDeleted": now}
+            if versioned and not generation:
+                self.noncurrent[key] = resource, content
+                self._send("archived", resource, now)
+                return
+        self._soft_delete(resource, content)
+        self._send("deleted", resource, now)
+
+    def _soft_delete(self, resource: Resource, content: bytes) -> None:
+        bucket_name, name, generation = (resource[key] for key in ("bucket", "name", "generation"))
+        seconds = self._bucket_soft_delete_retention_seconds(bucket_name)
+        if not seconds:
+            return
+        now = datetime.now(UTC)
+        times = {"softDeleteTime": now, "hardDeleteTime": now + timedelta(seconds=seconds)}
+        written = {key: value.isoformat().replace("+00:00", "Z") for key, value in times.items()}
+        of_name = self.soft_deleted.setdefault(bucket_name, {}).setdefault(name, {})
+        of_name[generation] = resource | written
+        path = self._soft_delete_content_path(bucket_name, name, generation)
+        self._store.write_bytes(path, content)
+
+    def delete_bucket(self, bucket_name: str) -> None:
+        """Refuse to delete a bucket that keeps noncurrent generations."""
+        if any(of == bucket_name for of, *_ in self.noncurrent):
+            raise Conflict(f"Bucket {bucket_name} is not empty")
+        super().delete_bucket(bucket_name)
+
+    def _list_live_candidates(
+        self, bucket_name: str, prefix: str | None = None
+    ) -> list[tuple[str, Resource]]:
+        found: list[tuple[str, Resource]] = super()._list_live_candidates(bucket_name, prefix)
+        if self.request.flag("versions"):
+            found += [
+                (name, resource)
+                for (of, name, _), (resource, _) in self.noncurrent.items()
+                if of == bucket_name and name.startswith(prefix or "")
+            ]
+        return found
+
+    def _asked_time(self) -> int:
+        """Read our own header, with which the sample data gets a history."""
+        return int(self.request.get_header("x-time", 0))
 
     def _object_path(self, bucket_name: str, file_name: str) -> str:
         # The library takes a name for a path, in which `a//b` is `a/b` and `..` is an error.
@@ -105,6 +196,10 @@ class Request(server.Request):  # type: ignore[misc] # it has no types
         values: list[str] = self.query.get(parameter, [None])
         return values[0]
 
+    def flag(self, parameter: str) -> bool:
+        """Read a parameter that is true or false."""
+        return (self.asked(parameter) or "").lower() == "true"
+
     def check(self, body: object, storage: Storage) -> None:
         """Refuse a request for another generation, or with a precondition that is not met."""
         if self.asked("upload_id") in storage.completed:
@@ -114,15 +209,14 @@ class Request(server.Request):  # type: ignore[misc] # it has no types
         upload = storage.resumable.get(self.asked("upload_id"), given.get("meta", given))
         name = at.get("object_id") or self.asked("name") or upload.get("name")
         if "dest_object_id" in at:
-            source = storage.get_file_obj(at["bucket_name"], name)
-            require_generation(self.asked("sourceGeneration"), source)
+            source, _ = storage.find(at["bucket_name"], name, self.asked("sourceGeneration"))
             require(self.asked, source, of="Source")
         bucket_name = at.get("dest_bucket_name", at.get("bucket_name"))
         found = storage.objects.get(bucket_name, {}).get(at.get("dest_object_id", name))
-        if self.method in {"GET", "DELETE", "PATCH"} and (not found or self.asked("softDeleted")):
-            return
-        if self.method != "POST":
-            require_generation(self.asked("generation"), found)
+        if self.method in {"GET", "DELETE", "PATCH"}:
+            if not name or self.flag("softDeleted"):
+                return
+            found, _ = storage.find(bucket_name, name, self.asked("generation"))
         require(self.asked, found)
 
 
@@ -140,12 +234,6 @@ class Response(server.Response):  # type: ignore[misc] # it has no types
 
 class PreconditionFailed(Exception):
     """A precondition of a write, such as `ifGenerationMatch=0`, is not met."""
-
-
-def require_generation(wanted: object, resource: Resource | None) -> None:
-    """Fail for any generation but the latest: there is no versioning here."""
-    if resource and wanted and str(wanted) != resource["generation"]:
-        raise NotFound(f"No such object: {resource['name']} with generation {wanted}")
 
 
 def require(asked: Callable[[str], str | None], resource: Resource | None, of: str = "") -> None:
@@ -198,7 +286,9 @@ def timestamp(generation: int) -> str:
 
 def write(request: Request, storage: Storage, content: bytes, given: Resource) -> Resource:
     """Write an object made of others. Hashes are computed, whatever the client sent."""
-    bucket_name, name = [*request.params.values()][-2:]
+    at = request.params
+    bucket_name = at.get("dest_bucket_name", at["bucket_name"])
+    name = at.get("dest_object_id", at["object_id"])
     properties = {**given, "crc32c": None, "md5Hash": None}
     resource: Resource = objects._make_object_resource(
         request.base_url, bucket_name, name, given.get("contentType"), len(content), properties
@@ -213,8 +303,8 @@ def write(request: Request, storage: Storage, content: bytes, given: Resource) -
 def copied(request: Request, storage: Storage) -> Resource:
     """Copy an object with its metadata, unless the request has other metadata."""
     source = request.params["bucket_name"], request.params["object_id"]
-    given = {**storage.get_file_obj(*source), **(request.data or {})}
-    return write(request, storage, storage.get_file(*source), given)
+    resource, content = storage.find(*source, request.asked("sourceGeneration"))
+    return write(request, storage, content, {**resource, **(request.data or {})})
 
 
 def copy(request: Request, response: Response, storage: Storage) -> None:
@@ -229,33 +319,64 @@ def rewrite(request: Request, response: Response, storage: Storage) -> None:
     response.json({"kind": "storage#rewriteResponse", "done": True, "resource": resource, **sizes})
 
 
+def move(request: Request, response: Response, storage: Storage) -> None:
+    """Answer objects.move. The source is deleted for good; even soft delete does not keep it."""
+    source = request.params["bucket_name"], request.params["object_id"]
+    generation = storage.find(*source, request.asked("sourceGeneration"))[0]["generation"]
+    resource = copied(request, storage)
+    storage.delete_file(*source, generation)
+    storage._remove_soft_deleted_generation(*source, generation)
+    response.json(resource)
+
+
+def delete(request: Request, _: Response, storage: Storage) -> None:
+    """Answer objects.delete."""
+    at = request.params
+    storage.delete_file(at["bucket_name"], at["object_id"], request.asked("generation"))
+
+
+def batch_delete(request: Request, item: Resource, storage: Storage, *of: Any) -> bool:  # noqa: ANN401 - as the library
+    """Answer objects.delete in a batch, where the library would not read the generation."""
+    bucket_name, name, _, response = of
+    [generation] = parse_qs(item.get("query", "")).get("generation", [None])
+    if not name or not generation:
+        answered: bool = library_batch_delete(request, item, storage, *of)
+        return answered
+    try:
+        storage.delete_file(bucket_name, name, generation)
+    except NotFound:
+        return False
+    response.write("HTTP/1.1 204 No Content\r\n\r\n")
+    return True
+
+
 def compose(request: Request, response: Response, storage: Storage) -> None:
     """Answer objects.compose. The new object has no MD5, and a count of its components."""
     bucket_name = request.params["bucket_name"]
-    sources = []
+    sources, contents = [], []
     for part in request.data["sourceObjects"]:
-        source = storage.get_file_obj(bucket_name, part["name"])
-        require_generation(part.get("generation"), source)
+        source, content = storage.find(bucket_name, part["name"], part.get("generation"))
         require(part.get("objectPreconditions", {}).get, source)
         sources.append(source)
-    content = b"".join(storage.get_file(bucket_name, source["name"]) for source in sources)
+        contents.append(content)
     given = {"contentType": sources[0].get("contentType"), **request.data.get("destination", {})}
     given["componentCount"] = sum(source.get("componentCount", 1) for source in sources)
-    response.json(write(request, storage, content, given))
+    response.json(write(request, storage, b"".join(contents), given))
 
 
 def patched(storage: Storage, bucket_name: str, name: str, changes: Resource) -> Resource | None:
     """Merge as Cloud Storage does: a null removes a property, or a key of the metadata."""
-    before = storage.objects.get(bucket_name, {}).get(name)
-    if not before:
+    try:
+        resource = storage.get_file_obj(bucket_name, name)
+    except NotFound:
         return None
-    resource: Resource = objects._patch_object({**before}, changes)
+    before = {**(resource.get("metadata") or {})}
+    objects._patch_object(resource, changes)
     resource |= {key: None for key, value in changes.items() if value is None}
     if changes.get("metadata"):
-        metadata = {**(before.get("metadata") or {}), **changes["metadata"]}
+        metadata = {**before, **changes["metadata"]}
         resource["metadata"] = {key: v for key, v in metadata.items() if v is not None}
     resource["updated"] = timestamp(time.time_ns() // 1000)
-    storage.patch_object(bucket_name, name, resource)
     return resource
 
 
@@ -264,9 +385,9 @@ def list_objects(request: Request, response: Response, storage: Storage) -> None
     found, prefixes = storage.get_file_list(
         request.params["bucket_name"],
         *(request.asked(parameter) for parameter in ("prefix", "delimiter", "matchGlob")),
-        soft_deleted=(request.asked("softDeleted") or "").lower() == "true",
+        soft_deleted=request.flag("softDeleted"),
     )
-    # A soft-deleted object may be there in several generations.
+    # An object may be there in several generations.
     listed = {f"{resource['name']}\0{resource['generation']}": resource for resource in found}
     after = base64.urlsafe_b64decode(request.asked("pageToken") or "").decode()
     left = sorted(key for key in [*listed, *prefixes] if key > after)
@@ -349,9 +470,8 @@ def answered(handler: Handler) -> Handler:
         try:
             body = request.data  # before the lock: a slow upload delays no other
             with storage.lock:
+                storage.request = request
                 request.check(body, storage)
-                # Our own header, with which the sample data gets a history.
-                storage.asked_generation = int(request.get_header("x-generation", 0))
                 handler(request, response, storage)
         except tuple(STATUSES) as error:
             message = str(error)
@@ -370,7 +490,12 @@ def fix_library() -> None:
     server.Request, server.Response = Request, Response
     objects.download, objects._patch = download, patched
     objects._resumable_incomplete, server._read_data = resumable_incomplete, read_body
+    objects._BATCH_METHOD_HANDLERS["DELETE"] = batch_delete
+    server.BATCH_HANDLERS = tuple(
+        path.replace(server._QUERY, r"(?:\?(?P<query>\S*))?") for path in server.BATCH_HANDLERS
+    )
     bucket = r"/b/(?P<bucket_name>[-.\w]+)"
+    moved = r"(?P<object_id>.+)/moveTo/o/(?P<dest_object_id>.+)"
     upload = {"POST": objects.insert, "PUT": objects.upload_partial}
     routes = (
         (rf"/resumable/upload/storage/v1{bucket}/o", upload),
@@ -378,6 +503,7 @@ def fix_library() -> None:
         (rf"(?:/storage/v1)?{bucket}/managedFolders", {"GET": managed_folders}),
         (r"/v1/projects/(?P<project>[-.:\w]+):testIamPermissions", {"POST": permissions}),
         (r"/v1/projects/(?P<project>[-.:\w]+)", {"GET": project}),
+        (rf"(?:/storage/v1)?{bucket}/o/{moved}", {"POST": move}),
         *server.HANDLERS,
     )
     fixed = {
@@ -385,6 +511,7 @@ def fix_library() -> None:
         objects.copy: copy,
         objects.rewrite: rewrite,
         objects.compose: compose,
+        objects.delete: delete,
         objects.upload_partial: upload_partial,
         library_download: download,
     }
@@ -419,9 +546,9 @@ def main() -> None:
         signal.signal(number, lambda *_: os._exit(0))
     logging.disable()  # the library logs each 404, which the client sees anyway
     fix_library()
-    storage = Storage(Delivery(options.deliver_to).finalized)
+    storage = Storage(Delivery(options.deliver_to).send)
     for name in options.bucket:
-        buckets.create_bucket(name, storage)
+        buckets.create_bucket(name, storage)["versioning"] = {"enabled": True}
     try:
         serving = Server(
             ("127.0.0.1", options.port), functools.partial(server.RequestHandler, storage)
