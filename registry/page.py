@@ -28,7 +28,7 @@ from registry.overview import Model, sort_models, totals
 from registry.rows import Artifact, Comparison, ModelVersionFiles, Row, to_json
 from registry.timeline import Timeline
 
-CACHE_SECONDS = 10
+CACHE_SECONDS = 1  # a removal has to be seen within two
 # Limits of a page, and of the memory for all answers that are kept.
 CACHED_ANSWERS = 10
 MODELS = 200  # on an overview
@@ -43,7 +43,7 @@ _HEADERS = {
     # The page has no scripts, and loads nothing from elsewhere.
     "Content-Security-Policy": f"default-src 'none'; style-src 'sha256-{_STYLE_HASH}';"
     " form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
-    "Cache-Control": f"private, max-age={CACHE_SECONDS}",
+    "Cache-Control": "private, no-cache",
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
 }
@@ -54,7 +54,7 @@ class Page:
     """
     Answers requests from an inventory, each with at most one query.
 
-    BigQuery's answer, or its error, is kept for some seconds: many readers cost no more than one.
+    BigQuery's answer, or its error, is kept for a second: many readers cost no more than one.
     """
 
     def __init__(self, inventory: Inventory, clock: Callable[[], datetime]) -> None:
@@ -180,7 +180,7 @@ def _wants_json(request: Request) -> bool:
 
 
 def _kept[**P, T](ask: Callable[P, T]) -> Callable[P, T]:
-    """Keep a question's answers and errors for some seconds; ask one at a time."""
+    """Keep a question's answers and errors for a second; ask one at a time."""
 
     @cached(TTLCache(CACHED_ANSWERS, CACHE_SECONDS), condition=Condition())
     def answer(*args: P.args, **kwargs: P.kwargs) -> T | Exception:

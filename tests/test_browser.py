@@ -184,7 +184,7 @@ def test_a_model_whose_name_is_markup_is_text(visit: Visit, system: Local) -> No
     def is_there() -> bool:
         return HOSTILE in requests.get(f"{system.inventory}?format=json", timeout=60).text
 
-    wait_until(is_there)  # the page keeps an answer for ten seconds
+    wait_until(is_there)  # the page keeps an answer for a second
     visit.page.goto("?q=onerror")
     expect(visit.models).to_have_text([HOSTILE])
     visit.page.get_by_role("link", name=HOSTILE).click()

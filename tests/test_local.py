@@ -266,7 +266,7 @@ def test_sql_the_command_line_and_the_page_agree_on_the_latest_models(system: Lo
     def by_page() -> object:
         return requests.get(f"{system.inventory}?format=json", timeout=60).json()
 
-    wait_until(lambda: by_page() == by_command, 30)  # the page keeps an answer for ten seconds
+    wait_until(lambda: by_page() == by_command)  # the page keeps an answer for a second
     key = operator.itemgetter("model_name", "environment")
     assert sorted(by_sql, key=key) == [
         {name: str(row[name]) if name == "model_version" else row[name] for name in by_sql[0]}

@@ -189,7 +189,7 @@ class System:
     def create_table(self) -> None:
         """Make the dataset, the tables and the views, as deploy/bigquery/ defines them."""
         for path in sorted((ROOT / "deploy/bigquery").glob("[1-8]-*.sql")):
-            sql = string.Template(path.read_text()).substitute(
+            sql = string.Template(path.read_text()).safe_substitute(
                 project=self.project, dataset=self.dataset, table=self.table, location="US"
             )
             self.bigquery().query_and_wait(sql)
