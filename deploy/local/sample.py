@@ -3,7 +3,8 @@ Sample data for the local system: a dozen models with three months of history.
 
 A line of MODELS is a version: who trained it, and how many days ago it reached each environment.
 In dev it is uploaded; staging and prod get a copy from the bucket of the environment before. A
-second time in an environment overwrites it. An exclamation mark means other bytes.
+second time in an environment overwrites it. An exclamation mark means other bytes, a minus that it
+was removed there.
 """
 
 import random
@@ -21,7 +22,7 @@ fraud-detection      v3 grace  dev 31  staging 29   prod 26   prod 2!
 fraud-detection      v4 grace  dev 6
 titanic-survival     v1 alan   dev 75  dev 74       staging 70  prod 69
 titanic-survival     v2 alan   dev 40  staging 38   prod 37
-churn                v1 barbara dev 81 staging 80   prod 77
+churn                v1 barbara dev 81 staging 80   prod 77  prod 45-
 churn                v2 barbara dev 52 staging 50   prod 46
 churn                v3 barbara dev 24 staging 22
 churn                v4 ada    dev 9
@@ -39,6 +40,7 @@ recommender          v3 barbara dev 12 staging 10   prod 7
 search-ranking       v1 edsger dev 79  staging 76   prod 73
 search-ranking       v2 edsger dev 27  staging 25
 sentiment            v1 grace  dev 62  prod 59
+sentiment            v2 grace  dev 21  staging 20   prod 19  prod 18-
 spam-filter          v1 alan   dev 90  staging 89   prod 88
 spam-filter          v2 alan   dev 35  staging 34!  staging 32
 support-triage       v1 barbara dev 15
@@ -56,7 +58,7 @@ FOLDER = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """A version reaches an environment; without a `source`, as new bytes."""
+    """A version reaches an environment, without a `source` as new bytes, or is removed there."""
 
     days_ago: int
     model: str
@@ -64,6 +66,7 @@ class Step:
     uploader: str
     environment: str
     source: str | None
+    removed: bool
 
 
 def steps() -> list[Step]:
@@ -76,28 +79,31 @@ def steps() -> list[Step]:
             if environment not in reached:
                 reached.append(environment)
             own = environment == "dev" or when.endswith("!")
+            removed = when.endswith("-")
             found.append(
                 Step(
-                    days_ago=int(when.rstrip("!")),
+                    days_ago=int(when.rstrip("!-")),
                     model=model,
                     version=version,
                     uploader=uploader,
                     environment=environment,
                     source=None if own else reached[reached.index(environment) - 1],
+                    removed=removed,
                 )
             )
     return sorted(found, key=lambda step: -step.days_ago)
 
 
-def upload(storage_url: str, project: str, buckets: Sequence[str]) -> int:
+def upload(storage_url: str, project: str, buckets: Sequence[str]) -> tuple[int, int]:
     """
-    Upload everything, and return how many registrations that makes.
+    Upload everything, and return how many registrations and how many removals that makes.
 
     `buckets` are those of dev, staging and prod.
     """
     bucket_of = dict(zip(("dev", "staging", "prod"), buckets, strict=True))
     chance = random.Random(0)  # noqa: S311 - the same data for everybody
-    count = 0
+    registrations = removals = 0
+    live = set()
     for step in steps():
         for file, size in (FOLDER if step.model in FOLDERS else FILE).items():
             time = datetime.now(UTC) - timedelta(days=step.days_ago, minutes=chance.randrange(600))
@@ -110,6 +116,11 @@ def upload(storage_url: str, project: str, buckets: Sequence[str]) -> int:
             )
             name = f"{step.model}/{step.version}/{file}"
             bucket = client.bucket(bucket_of[step.environment])
+            if (bucket.name, name) in live:
+                removals += 1  # overwritten is removed, too
+            if step.removed:
+                bucket.blob(name).delete()
+                continue
             if step.source:
                 source = client.bucket(bucket_of[step.source]).blob(name)
                 bucket.blob(name).rewrite(source)
@@ -121,5 +132,6 @@ def upload(storage_url: str, project: str, buckets: Sequence[str]) -> int:
                     "accuracy": f"{chance.uniform(0.8, 0.99):.3f}",
                 }
                 blob.upload_from_string(chance.randbytes(chance.randrange(size // 2, size)))
-            count += 1
-    return count
+            live.add((bucket.name, name))
+            registrations += 1
+    return registrations, removals

@@ -498,6 +498,7 @@ def fix_library() -> None:
     moved = r"(?P<object_id>.+)/moveTo/o/(?P<dest_object_id>.+)"
     upload = {"POST": objects.insert, "PUT": objects.upload_partial}
     routes = (
+        (rf"(?:/storage/v1)?{bucket}/o/{moved}", {"POST": move}),
         (rf"/resumable/upload/storage/v1{bucket}/o", upload),
         (rf"(?:/storage/v1)?{bucket}/storageLayout", {"GET": storage_layout}),
         (rf"(?:/storage/v1)?{bucket}/managedFolders", {"GET": managed_folders}),

@@ -216,11 +216,13 @@ class System:
         [row] = self._wait_for_rows("gcs_path = @value", FIRST)
         return row, time.monotonic() - uploaded
 
-    def register_sample(self) -> int:
-        """Upload the sample data and wait for their rows; return how many."""
-        count = sample.upload(self.storage_url, self.project, self.buckets)
-        self._wait_for_rows("gcs_path <> @value", FIRST, count=count)
-        return count
+    def register_sample(self) -> tuple[int, int]:
+        """Upload the sample data and wait for their registrations and removals; return how many."""
+        counts = sample.upload(self.storage_url, self.project, self.buckets)
+        self._wait_for_rows("gcs_path <> @value", FIRST, count=counts[0])
+        removed = "gcs_path <> @value AND removed_at IS NOT NULL"
+        self._wait_for_rows(removed, FIRST, count=counts[1])
+        return counts
 
     def _wait_for_rows(self, which: str, value: str, count: int = 1) -> list[dict[str, object]]:
         query = f"SELECT * FROM `{self.dataset}.registrations` WHERE {which}"  # noqa: S608 - all our own
@@ -259,7 +261,7 @@ def main() -> None:
             print(f"  {column:<17} {json.dumps(value) if column == 'metadata' else value}")
         if options.sample:
             print("\nUploading the sample data", flush=True)
-            print(f"{system.register_sample()} registrations")
+            print("{} registrations, {} removals".format(*system.register_sample()))
         if not options.once:
             stay_up(system)
 
