@@ -1,6 +1,7 @@
 """The local system: a running deploy/local.sh, and clients of it."""
 
 import contextlib
+import functools
 import os
 import re
 import shlex
@@ -11,7 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+from google.auth.credentials import AnonymousCredentials
 from google.cloud import bigquery
+from google.cloud.storage import Client as StorageClient
 
 from tests import ROOT
 from tests.processes import is_alive, wait_until
@@ -41,6 +44,21 @@ class Local:
         """The address of the page."""
         [address] = re.findall(r"^Inventory +(\S+)$", self.output.read_text(), re.MULTILINE)
         return str(address)
+
+    @property
+    def function(self) -> str:
+        """The address of the function."""
+        [address] = re.findall(r"^Function +(\S+)$", self.output.read_text(), re.MULTILINE)
+        return str(address)
+
+    @functools.cached_property
+    def storage(self) -> StorageClient:
+        """A client of its Cloud Storage."""
+        return StorageClient(
+            self.exports["GCP_PROJECT_ID"],
+            AnonymousCredentials(),  # type: ignore[no-untyped-call] # google-auth types it in part
+            client_options={"api_endpoint": self.exports["STORAGE_EMULATOR_HOST"]},
+        )
 
     @property
     def bigquery(self) -> bigquery.Client:
