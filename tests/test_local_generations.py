@@ -134,6 +134,7 @@ def test_a_soft_deleted_object_is_restored_over_a_live_one(cloud: Cloud) -> None
     restored = cloud.dev.restore_blob(name, generation=old)
 
     assert generations(restored) == {live: b"2", restored.generation: b"1"}
+    assert cloud.dev.get_blob(name).time_deleted is None
     assert cloud.kinds(live) == {"finalized", "archived"}
     assert cloud.kinds(restored.generation) == {"finalized"}
 

@@ -88,6 +88,7 @@ class Storage(library.Storage):  # type: ignore[misc] # it has no types
             "updated": created,
             "timeStorageClassUpdated": created,
         }
+        file_obj.pop("timeDeleted", None)  # of the generation that is restored
         if file_name in self.objects.get(bucket_name, {}):
             self.delete_file(bucket_name, file_name, deleted=created)
         super().create_file(bucket_name, file_name, content, file_obj, file_id)

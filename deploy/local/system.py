@@ -225,7 +225,8 @@ class System:
         return counts
 
     def _wait_for_rows(self, which: str, value: str, count: int = 1) -> list[dict[str, object]]:
-        query = f"SELECT * FROM `{self.dataset}.registrations` WHERE {which}"  # noqa: S608 - all our own
+        columns = "* EXCEPT (removed_at)"  # which the table does not have
+        query = f"SELECT {columns} FROM `{self.dataset}.registrations` WHERE {which}"  # noqa: S608 - all our own
         config = bigquery.QueryJobConfig(
             query_parameters=[bigquery.ScalarQueryParameter("value", "STRING", value)]
         )
