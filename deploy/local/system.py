@@ -286,6 +286,7 @@ line talk to this system.
 Then, for example:
 
 gcloud storage cp model.pkl gs://{bucket}/titanic-survival/v1/model.pkl
+gcloud storage rm gs://{bucket}/titanic-survival/v1/model.pkl
 bq query --use_legacy_sql=false 'SELECT * FROM `{table}` ORDER BY registered_at DESC LIMIT 5'
 .venv/bin/python -m registry models
 
