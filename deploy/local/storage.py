@@ -505,7 +505,6 @@ def fix_library() -> None:
         (rf"(?:/storage/v1)?{bucket}/managedFolders", {"GET": managed_folders}),
         (r"/v1/projects/(?P<project>[-.:\w]+):testIamPermissions", {"POST": permissions}),
         (r"/v1/projects/(?P<project>[-.:\w]+)", {"GET": project}),
-        (rf"(?:/storage/v1)?{bucket}/o/{moved}", {"POST": move}),
         *server.HANDLERS,
     )
     fixed = {
