@@ -4,6 +4,7 @@ The errors of the registry. An error's type says what the caller should do.
 RegistryError
 ├── InvalidSettings             stop: the function must not start like this
 ├── NoCredentials               stop: somebody has to log in
+├── InvalidMoment               report it to the person who asked
 ├── NotForTheRegistry           skip: nothing is wrong with the event, but it is not ours
 │   ├── OtherEventType
 │   ├── UnknownEnvironment
@@ -32,6 +33,10 @@ class InvalidSettings(RegistryError, ValueError):
 
 class NoCredentials(RegistryError):
     """There are no credentials for Google Cloud on this machine."""
+
+
+class InvalidMoment(RegistryError, ValueError):
+    """A text that is no time, or one in the future where only the past is known."""
 
 
 class NotForTheRegistry(RegistryError, ValueError):

@@ -16,6 +16,7 @@ from registry.environment import Environment
 from registry.errors import QueryFailed
 from registry.rows import (
     OUTDATED,
+    Change,
     Generation,
     LatestModel,
     ModelVersion,
@@ -45,33 +46,39 @@ _OUT_OF_REACH = ": check that this machine reaches BigQuery, and ask again"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Filter:
-    """Rows of these environments, uploaded at `since` or later, at most `limit` of them."""
+    """
+    Rows of these environments, uploaded at `since` or later, at most `limit` of them.
+
+    They are what was true at the time `as_of`; None is now.
+    """
 
     environments: Sequence[str] = tuple(Environment)
     since: datetime = _EVER
     limit: int | None = None
+    as_of: datetime | None = None
 
 
 EVERYTHING = Filter()
 
+# Names are whole: BigQuery's default dataset is for tables, and these are functions.
 _LATEST_MODELS = """
     SELECT *
-    FROM latest_models
+    FROM `{dataset}.latest_models_at`(@as_of)
     WHERE environment IN UNNEST(@environments) AND last_upload_timestamp >= @since
     ORDER BY model_name, STRPOS('dev staging prod', environment)
 """
 _MODEL_VERSIONS = """
     SELECT *
-    FROM model_versions
+    FROM `{dataset}.model_versions_at`(@as_of)
     WHERE model_name = @model_name
       AND environment IN UNNEST(@environments)
       AND last_upload_timestamp >= @since
-    ORDER BY model_version DESC, STRPOS('dev staging prod', environment)
+    ORDER BY removed_at IS NOT NULL, model_version DESC, STRPOS('dev staging prod', environment)
 """
 _MODEL_VERSION_FILES = """
     WITH newest AS (
       SELECT *
-      FROM model_versions
+      FROM `{dataset}.model_versions_at`(@as_of)
       WHERE model_name = @model_name
         AND model_version <= @newest
         AND environment IN UNNEST(@environments)
@@ -79,36 +86,45 @@ _MODEL_VERSION_FILES = """
       QUALIFY DENSE_RANK() OVER (ORDER BY model_version DESC) <= @versions
     ), files AS (
       SELECT *
-      FROM artifacts
+      FROM `{dataset}.artifacts_at`(@as_of)
       WHERE model_name = @model_name
       QUALIFY ROW_NUMBER() OVER (
-        PARTITION BY model_version, environment ORDER BY gcs_path, gcs_bucket
+        PARTITION BY model_version, environment
+        ORDER BY removed_at IS NOT NULL, gcs_path, gcs_bucket
       ) <= @files
     ), listed AS (
       SELECT
-        model_version,
-        environment,
-        ARRAY_AGG(files ORDER BY gcs_path, gcs_bucket) AS artifacts
+        model_version, environment,
+        ARRAY_AGG(files ORDER BY removed_at IS NOT NULL, gcs_path, gcs_bucket) AS artifacts
       FROM files
       GROUP BY model_version, environment
     )
     SELECT *
     FROM newest
     JOIN listed USING (model_version, environment)
-    ORDER BY model_version DESC, STRPOS('dev staging prod', environment)
+    ORDER BY removed_at IS NOT NULL, model_version DESC, STRPOS('dev staging prod', environment)
 """
 _PROMOTIONS = """
     SELECT *
-    FROM promotions
+    FROM `{dataset}.promotions_at`(@as_of)
     WHERE (@model_name IS NULL OR model_name = @model_name)
       AND (
-        'dev' IN UNNEST(@environments) AND dev_upload_timestamp >= @since
-        OR 'staging' IN UNNEST(@environments) AND staging_upload_timestamp >= @since
-        OR 'prod' IN UNNEST(@environments) AND prod_upload_timestamp >= @since
+        'dev' IN UNNEST(@environments) AND dev_last_upload_timestamp >= @since
+        OR 'staging' IN UNNEST(@environments) AND staging_last_upload_timestamp >= @since
+        OR 'prod' IN UNNEST(@environments) AND prod_last_upload_timestamp >= @since
       )
     ORDER BY model_name, model_version DESC
 """
-# The view promotions does not say what is gone from prod.
+_CHANGES = """
+    SELECT *
+    FROM `{dataset}.changes_at`(@as_of)
+    WHERE (@model_name IS NULL OR model_name = @model_name)
+      AND environment IN UNNEST(@environments)
+      AND ended_at >= @since
+    ORDER BY
+      changed_at DESC, model_name, model_version DESC,
+      STRPOS('dev staging prod', environment), change
+"""
 _UNLIKE_STAGING = """
     SELECT
       prod_vs_staging AS comparison,
@@ -118,17 +134,16 @@ _UNLIKE_STAGING = """
         ORDER BY last_upload_timestamp DESC, model_name, model_version DESC
         LIMIT 10
       ) AS examples
-    FROM model_versions
+    FROM `{dataset}.model_versions_at`(@as_of)
     WHERE environment IN UNNEST(@environments)
       AND last_upload_timestamp >= @since
-      AND removed_at IS NULL
       AND prod_vs_staging IN ('different', 'skipped')
     GROUP BY prod_vs_staging
     ORDER BY prod_vs_staging
 """
 _GENERATIONS = """
     SELECT *
-    FROM registrations
+    FROM `{dataset}.registrations_at`(@as_of)
     WHERE gcs_bucket = @gcs_bucket
       AND gcs_path = @gcs_path
       AND model_name = @model_name
@@ -146,7 +161,7 @@ _REGISTERED = """
       crc32c,
       TO_JSON_STRING(metadata) AS metadata,
       removed_at IS NOT NULL AS removed
-    FROM registrations
+    FROM `{dataset}.registrations_at`(@as_of)
     WHERE gcs_bucket = @gcs_bucket
       AND STARTS_WITH(gcs_path, @prefix)
       AND environment IN UNNEST(@environments)
@@ -172,7 +187,7 @@ class Inventory:
         return self._query(LatestModel, _LATEST_MODELS, wanted)
 
     def model_versions(self, model_name: str, wanted: Filter = EVERYTHING) -> list[ModelVersion]:
-        """Return each version of a model in each environment, the highest version first."""
+        """Return each version of a model in each environment: removed last, the highest first."""
         return self._query(ModelVersion, _MODEL_VERSIONS, wanted, model_name=model_name)
 
     def model_version_files(
@@ -204,6 +219,10 @@ class Inventory:
     ) -> list[Promotion]:
         """Return when each version of a model, or of all models, reached each environment."""
         return self._query(Promotion, _PROMOTIONS, wanted, model_name=model_name)
+
+    def changes(self, model_name: str | None = None, wanted: Filter = EVERYTHING) -> list[Change]:
+        """Return what happened to the versions of a model, or of all models, the newest first."""
+        return self._query(Change, _CHANGES, wanted, model_name=model_name)
 
     def unlike_staging(self) -> list[UnlikeStaging]:
         """Return how many versions are in prod that are not what staging has, and the newest."""
@@ -242,10 +261,10 @@ class Inventory:
         self, sql: str, wanted: Filter, values: Mapping[str, str | int | None], *, paged: bool
     ) -> Iterator[Mapping[str, Any]]:
         config = bigquery.QueryJobConfig(
-            default_dataset=self._dataset,
             query_parameters=[
                 bigquery.ArrayQueryParameter("environments", "STRING", wanted.environments),
                 bigquery.ScalarQueryParameter("since", "TIMESTAMP", wanted.since),
+                bigquery.ScalarQueryParameter("as_of", "TIMESTAMP", wanted.as_of),
                 *(
                     bigquery.ScalarQueryParameter(
                         name, "INT64" if isinstance(value, int) else "STRING", value
@@ -257,7 +276,7 @@ class Inventory:
         wait = HISTORY_SECONDS if paged else ANSWER_SECONDS
         try:
             rows = self._client.query_and_wait(
-                sql,
+                sql.format(dataset=self._dataset),
                 job_config=config,
                 retry=DEFAULT_RETRY.with_timeout(RETRY_SECONDS),
                 job_retry=DEFAULT_JOB_RETRY.with_timeout(RETRY_SECONDS),

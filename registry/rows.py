@@ -10,6 +10,8 @@ from typing import Any, Self
 from registry.environment import Environment
 from registry.errors import QueryFailed
 
+NAMED_FILES = 10  # of each kind; the view names no more
+NAMED_VERSIONS = 5
 OUTDATED = "run deploy/setup.sh, which updates the table and the views"
 
 
@@ -40,7 +42,11 @@ class Row:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Generation(Row):
-    """A row of `registrations`: one write of an artifact's content. Sizes are in bytes."""
+    """
+    A row of `registrations`: one write of an artifact's content. Sizes are in bytes.
+
+    `removed_at` is when it was no longer there: deleted, or overwritten.
+    """
 
     model_name: str
     model_version: int
@@ -55,6 +61,7 @@ class Generation(Row):
     crc32c: str | None
     md5_hash: str | None
     metadata: object
+    removed_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +70,6 @@ class Artifact(Generation):
 
     first_upload_timestamp: datetime
     overwrites: int
-    removed_at: datetime | None
 
     @property
     def file_name(self) -> str:
@@ -138,6 +144,16 @@ class LatestModel(ModelVersion):
     versions: int
     versions_total_bytes: int | None
     differing_versions: Sequence[int]
+
+    @property
+    def others_differing(self) -> str:
+        """The other versions that differ, in words; empty without one."""
+        others = [version for version in self.differing_versions if version != self.model_version]
+        if not others:
+            return ""
+        named = ", ".join(f"v{version}" for version in others[:NAMED_VERSIONS])
+        more = len(others[NAMED_VERSIONS:])
+        return f"not as in {self.before}: {named}{f' and {more} more' if more else ''}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

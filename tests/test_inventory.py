@@ -12,7 +12,7 @@ from google.cloud import bigquery
 from registry import inventory as module
 from registry.clients import connect
 from registry.errors import InvalidArtifactPath, QueryFailed
-from registry.inventory import Filter, Inventory
+from registry.inventory import EVERYTHING, Filter, Inventory
 from registry.rows import Comparison, to_json
 from registry.settings import Settings
 from tests import PROJECT
@@ -123,8 +123,40 @@ def test_promotions_are_those_that_reached_the_environment_since(inventory: Inve
     assert found(None, Filter()) == [("alpha", 2), ("alpha", 1), *beta]
     assert found("alpha", Filter()) == [("alpha", 2), ("alpha", 1)]
     assert found(None, Filter(environments=["prod"])) == [("alpha", 1)]
-    assert found(None, Filter(environments=["prod"], since=at(3))) == []
+    assert found(None, Filter(environments=["prod"], since=at(9))) == [("alpha", 1)]
+    assert found(None, Filter(environments=["prod"], since=at(10))) == []
     assert found("alpha", Filter(environments=["staging", "dev"], since=at(2))) == [("alpha", 2)]
+
+
+def test_what_was_true_at_a_time_is_known_later(inventory: Inventory) -> None:
+    then = Filter(environments=["prod"], as_of=at(8))
+
+    [latest] = inventory.latest_models(then)
+    [promoted] = inventory.promotions("alpha", then)
+    [version] = inventory.model_version_files("alpha", then)
+
+    assert (latest.comparison, latest.overwrites) == (Comparison.IDENTICAL, 0)
+    assert (promoted.prod_vs_staging, promoted.prod_last_upload_timestamp) == ("identical", at(2))
+    assert [file.crc32c for file in version.artifacts] == ["AAAAAA=="]
+    assert inventory.model_versions("alpha", then)[0].last_upload_timestamp == at(2)
+    assert len(inventory.generations("ml-models-prod", "alpha/v1/m", then)) == 1
+    assert inventory.latest_models(Filter(environments=["prod"], as_of=at(1))) == []
+
+
+def test_changes_come_the_newest_first(inventory: Inventory) -> None:
+    def found(model: str | None, wanted: Filter = EVERYTHING) -> list[tuple[str, int, str, str]]:
+        rows = inventory.changes(model, wanted)
+        return [(row.model_name, row.model_version, row.environment, row.change) for row in rows]
+
+    overwritten, arrived = ("alpha", 1, "prod", "overwritten"), ("alpha", 1, "prod", "arrived")
+    in_staging = ("alpha", 1, "staging", "arrived")
+    in_dev = [("alpha", 2, "dev", "arrived"), ("alpha", 1, "dev", "arrived")]
+    beta = [("beta", number, "dev", "arrived") for number in (3, 2, 1)]
+    assert found("alpha") == [overwritten, in_dev[0], arrived, in_staging, in_dev[1]]
+    assert found(None, Filter(since=at(3))) == [overwritten, *beta, in_dev[0]]
+    assert found(None, Filter(environments=["prod"])) == [overwritten, arrived]
+    assert found("alpha", Filter(as_of=at(2), limit=1)) == [arrived]
+    assert found("gamma") == []
 
 
 def test_every_generation_of_an_artifact_comes_the_newest_first(inventory: Inventory) -> None:
@@ -238,8 +270,8 @@ def test_expired_credentials_are_reported_with_the_login() -> None:
 def test_views_that_lack_a_column_are_an_error_that_names_setup(client: bigquery.Client) -> None:
     client.create_dataset("old_views")
     client.query_and_wait(
-        "CREATE VIEW old_views.latest_models AS SELECT 'm' AS model_name, 'dev' AS environment,"
-        " CURRENT_TIMESTAMP() AS last_upload_timestamp"
+        "CREATE TABLE FUNCTION old_views.latest_models_at(as_of TIMESTAMP) AS (SELECT 'm' AS"
+        " model_name, 'dev' AS environment, CURRENT_TIMESTAMP() AS last_upload_timestamp)"
     )
 
     with pytest.raises(QueryFailed, match=r"'model_version'.*: run deploy/setup\.sh"):
@@ -262,7 +294,8 @@ def test_what_is_in_prod_and_not_what_staging_has_is_counted_and_the_newest_name
 ) -> None:
     """Also without staging; not what is gone from prod, has no checksum, or differs from dev."""
     make_registry(client, "unlike")
-    removed = {"found_at": "2026-03-02T12:00:00Z"}
+    noon = "2026-03-02T12:00:00Z"
+    removed = {"removed_at": noon, "recorded_at": noon, "recorded_by": "deleted"}
     there = [
         written("same/v1/m", "staging", 1),
         written("same/v1/m", "prod", 2),
@@ -277,7 +310,7 @@ def test_what_is_in_prod_and_not_what_staging_has_is_counted_and_the_newest_name
     ]
     insert(client, "unlike", there)
     gone = {"gcs_bucket": "ml-models-prod", "gcs_path": "gone/v1/m", "generation": 1002}
-    assert not client.insert_rows_json("unlike.vanished", [gone | removed])
+    assert not client.insert_rows_json("unlike.removals", [gone | removed])
 
     found = Inventory(client, "unlike.models").unlike_staging()
 

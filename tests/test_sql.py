@@ -3,6 +3,7 @@
 import re
 import shlex
 import string
+from datetime import UTC, datetime
 from typing import cast
 
 import pytest
@@ -163,11 +164,15 @@ def test_each_query_of_the_inventory_is_taken_with_its_parameters(
     inventory.model_version_files("m")
     inventory.promotions()
     inventory.promotions("m", Filter(environments=["prod"], limit=1))
+    inventory.changes()
+    inventory.changes("m", Filter(as_of=datetime(2026, 3, 1, tzinfo=UTC)))
     inventory.unlike_staging()
     inventory.generations("ml-models-dev", "m/v1/f")
     assert list(inventory.registered("ml-models-dev")) == []
 
-    assert asked == {sql for sql in vars(module).values() if "SELECT" in str(sql)}
+    dataset = f"{PROJECT}.ml_registry"
+    texts = {sql.format(dataset=dataset) for sql in vars(module).values() if "SELECT" in str(sql)}
+    assert asked == texts
 
 
 @pytest.mark.parametrize(
