@@ -3,24 +3,24 @@
 import dataclasses
 import functools
 import os
-import re
 import sys
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 import click
 from rich.console import Console
 from rich.table import Table
 
-from registry import output, reconciliation
+from registry import moment, output, reconciliation, terminal
 from registry.clients import connect
 from registry.environment import Environment
-from registry.errors import InvalidSettings, RegistryError
+from registry.errors import InvalidMoment, InvalidSettings, RegistryError
 from registry.finding import FindingRow, Summary
 from registry.inventory import Filter, Inventory
 from registry.rows import (
     Artifact,
+    Change,
     Generation,
     LatestModel,
     ModelVersion,
@@ -35,8 +35,6 @@ NOT_FOUND = 1
 FAILED = 2
 INTERRUPTED = 130
 UNREAD = 141
-
-_PERIODS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
 class _Failure(click.ClickException):
@@ -62,8 +60,8 @@ class _Commands(click.Group):
             ctx.exit(UNREAD)
 
 
-class _Since(click.ParamType[datetime]):
-    """A time, or a period before now."""
+class _At(click.ParamType[datetime]):
+    """A time that is not in the future."""
 
     name = "time"
 
@@ -71,18 +69,24 @@ class _Since(click.ParamType[datetime]):
         self, value: str, param: click.Parameter | None, ctx: click.Context | None
     ) -> datetime:
         try:
-            if period := re.fullmatch(r"([0-9]+)([mhdw])", value):
-                ago = timedelta(**{_PERIODS[period[2]]: int(period[1])})
-                return datetime.now(UTC) - ago
-            time = datetime.fromisoformat(value)
-            return (time if time.tzinfo else time.replace(tzinfo=UTC)).astimezone(UTC)
-        except (ValueError, OverflowError):
-            self.fail(
-                f"expected a date, a time in ISO 8601, or a period such as 90m, 12h, 7d, 2w,"
-                f" found {value!r}",
-                param,
-                ctx,
-            )
+            return moment.parse_past(value, datetime.now(UTC))
+        except InvalidMoment as error:
+            self.fail(str(error), param, ctx)
+
+
+class _Since(click.ParamType[datetime]):
+    """A time, or a period before the time of --at, which is read first."""
+
+    name = "time"
+
+    def convert(
+        self, value: str, param: click.Parameter | None, ctx: click.Context | None
+    ) -> datetime:
+        try:
+            at = ctx.params.get("as_of") if ctx else None  # Click's own mark without --at
+            return moment.parse(value, at if isinstance(at, datetime) else datetime.now(UTC))
+        except InvalidMoment as error:
+            self.fail(str(error), param, ctx)
 
 
 class _Name(click.ParamType[str]):
@@ -141,6 +145,13 @@ _SINCE = click.option(
     default="1970-01-01",
     help="Only what was uploaded since: 2026-11-01, 2026-11-01T12:00:00Z, 90m, 12h, 7d, 2w.",
 )
+_AT = click.option(
+    "--at",
+    "as_of",
+    type=_At(),
+    is_eager=True,
+    help="What was true then: 2026-11-01 (00:00 UTC), 2026-11-01T12:00:00Z, 7d (a week ago).",
+)
 _FORMAT = click.option(
     "--format",
     type=click.Choice(["table", "json", "csv"]),
@@ -167,6 +178,7 @@ def _question(command: Callable[..., None]) -> Callable[..., None]:
         help="Only this one; can be given several times.",
     )
     @_SINCE
+    @_AT
     @click.option("--limit", type=click.IntRange(1, 1_000_000_000), help="At most so many rows.")
     @_FORMAT
     @functools.wraps(command)
@@ -176,6 +188,7 @@ def _question(command: Callable[..., None]) -> Callable[..., None]:
         table: str,
         environments: Sequence[str],
         since: datetime,
+        as_of: datetime | None,
         limit: int | None,
         format: str,  # noqa: A002 - the option's name
         **arguments: Any,  # noqa: ANN401 - the command's own
@@ -185,7 +198,10 @@ def _question(command: Callable[..., None]) -> Callable[..., None]:
             _Question(
                 inventory=Inventory(connect(settings), settings.table),
                 wanted=Filter(
-                    environments=environments or tuple(Environment), since=since, limit=limit
+                    environments=environments or tuple(Environment),
+                    since=since,
+                    limit=limit,
+                    as_of=as_of,
                 ),
                 format=format,
             ),
@@ -212,7 +228,9 @@ def main() -> None:
       python -m registry models --environment prod --format json
       python -m registry show fraud-detection --files
       python -m registry promotions --environment prod --since 7d
+      python -m registry changes --environment prod --since 7d
       python -m registry history gs://ml-models-prod/fraud-detection/v3/model.pkl
+      python -m registry models --environment prod --at 2026-09-01
       python -m registry reconcile dev --dry-run
     """  # noqa: D301 - \b keeps Click from filling the lines
 
@@ -224,7 +242,8 @@ def models(question: _Question) -> None:
     Show the latest version of each model in each environment.
 
     For each: its size, when it was uploaded and by whom, whether it is the same as in the
-    environment before, and how many versions in dev are higher. In JSON and CSV a row is a model in
+    environment before, how many versions in dev are higher, and which other versions there differ
+    from the environment before, or never were in it. In JSON and CSV a row is a model in
     an environment, as in the view latest_models; in the table a row is a model.
 
     \b
@@ -238,7 +257,7 @@ def models(question: _Question) -> None:
         asked = dataclasses.replace(wanted, limit=wanted.limit * len(Environment))
     rows = question.inventory.latest_models(asked)
     question.answer(
-        rows, LatestModel, lambda: output.matrix(rows, wanted.environments, wanted.limit)
+        rows, LatestModel, lambda: terminal.matrix(rows, wanted.environments, wanted.limit)
     )
 
 
@@ -248,7 +267,7 @@ def models(question: _Question) -> None:
 @_question
 def show(question: _Question, model: str, *, files: bool) -> None:
     """
-    Show the versions of MODEL, in each environment, the highest first.
+    Show the versions of MODEL, in each environment, the highest first, and last what was removed.
 
     A row is a version in an environment, as in the view model_versions. With --files, JSON also has
     its rows of the view artifacts, and a row of the table and of CSV is a file.
@@ -257,11 +276,12 @@ def show(question: _Question, model: str, *, files: bool) -> None:
     Examples:
       python -m registry show fraud-detection
       python -m registry show fraud-detection --files --environment prod
+      python -m registry show fraud-detection --at 2026-09-01
     """  # noqa: D301
     inventory, wanted = question.inventory, question.wanted
     if not files:
         versions = inventory.model_versions(model, wanted)
-        question.answer(versions, ModelVersion, lambda: output.versions(versions))
+        question.answer(versions, ModelVersion, lambda: terminal.versions(versions))
         question.expect(versions, model)
         return
     contents = inventory.model_version_files(model, wanted)
@@ -270,7 +290,7 @@ def show(question: _Question, model: str, *, files: bool) -> None:
     if question.format == "json":
         question.answer(contents, ModelVersionFiles, Table)
     else:
-        question.answer(artifacts, Artifact, lambda: output.files(artifacts))
+        question.answer(artifacts, Artifact, lambda: terminal.files(artifacts))
     question.expect(contents, model)
 
 
@@ -281,9 +301,10 @@ def promotions(question: _Question, model: str | None) -> None:
     """
     Show when each version of MODEL, or of all models, reached each environment.
 
-    Also whether it is the same as in the environment before: identical, different, unknown (a
-    checksum is missing), or skipped (it never was there). --environment and --since select what
-    reached one of these environments since then. A row is a row of the view promotions.
+    Also when it was last uploaded there, when it was removed, and whether it is the same as in the
+    environment before: identical, incomplete (some files are missing), different, unknown (a
+    checksum is missing), or skipped (it never was there). --environment and --since select what was
+    last uploaded to one of these environments since then. A row is a row of the view promotions.
 
     \b
     Examples:
@@ -291,7 +312,30 @@ def promotions(question: _Question, model: str | None) -> None:
       python -m registry promotions --environment prod --since 7d
     """  # noqa: D301
     rows = question.inventory.promotions(model, question.wanted)
-    question.answer(rows, Promotion, lambda: output.promotions(rows))
+    question.answer(rows, Promotion, lambda: terminal.promotions(rows))
+    if model is not None:
+        question.expect(rows, model)
+
+
+@main.command()
+@click.argument("model", type=_Name(), required=False)
+@_question
+def changes(question: _Question, model: str | None) -> None:
+    """
+    Show what happened to the versions of MODEL, or of all models, the newest first.
+
+    A version arrived in an environment, or was completed (more files), overwritten (other bytes),
+    rewritten (the same bytes again) or removed, or it reappeared. A row is a row of the view
+    changes. What happened within minutes is one row.
+
+    \b
+    Examples:
+      python -m registry changes --environment prod --since 7d
+      python -m registry changes fraud-detection --limit 20
+      python -m registry changes --at 2026-09-01 --since 7d
+    """  # noqa: D301
+    rows = question.inventory.changes(model, question.wanted)
+    question.answer(rows, Change, lambda: terminal.changes(rows))
     if model is not None:
         question.expect(rows, model)
 
@@ -303,7 +347,8 @@ def history(question: _Question, url: str) -> None:
     """
     Show every generation of an artifact, the newest first.
 
-    A row is a row of the view registrations.
+    Also since when each is no longer there: removed, or overwritten. A row is a row of the view
+    registrations.
 
     \b
     Example:
@@ -313,7 +358,7 @@ def history(question: _Question, url: str) -> None:
     if not url.startswith("gs://") or not bucket or not slash:
         raise click.BadParameter(f"expected gs://<bucket>/<path>, found {url!r}")
     rows = question.inventory.generations(bucket, name, question.wanted)
-    question.answer(rows, Generation, lambda: output.generations(rows))
+    question.answer(rows, Generation, lambda: terminal.generations(rows))
     question.expect(rows, url)
 
 

@@ -11,13 +11,13 @@ from tests import ROOT
 # A module imports from its own line or from lines below it.
 LAYOUT = """
 main
-__main__ cli output
+__main__ cli terminal output
 page overview timeline
 handler
 promotion reconciliation
 table inventory bucket
 finding
-rows
+rows moment
 registration removal
 clients
 event artifact environment settings outcome log errors __init__
