@@ -7,7 +7,7 @@ from itertools import groupby
 from typing import Any, NamedTuple
 
 from registry.environment import Environment
-from registry.rows import Comparison, LatestModel
+from registry.rows import LatestModel
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,10 +36,10 @@ class Model:
         return sum(row.versions_total_bytes or 0 for row in self.latest.values())
 
     @property
-    def differs(self) -> bool:
-        """Whether prod has something else than staging."""
+    def differing(self) -> Sequence[int]:
+        """The versions in prod that differ from staging's, or never were in staging."""
         prod = self.latest.get(Environment.PROD)
-        return prod is not None and prod.comparison == Comparison.DIFFERENT
+        return () if prod is None else prod.differing_versions
 
     def uploaded(self, environment: str) -> datetime | None:
         """When the latest version there last got an upload."""

@@ -5,8 +5,7 @@ import functools
 import hashlib
 import json
 import shlex
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from http import HTTPStatus
 from pathlib import Path
@@ -22,10 +21,11 @@ from markupsafe import Markup
 
 from registry.artifact import INT64_MAX
 from registry.environment import Environment
-from registry.errors import QueryFailed
-from registry.inventory import Inventory
+from registry.errors import InvalidMoment, QueryFailed
+from registry.inventory import EVERYTHING, Filter, Inventory
+from registry.moment import parse, parse_past
 from registry.overview import Model, sort_models, totals
-from registry.rows import Artifact, Comparison, ModelVersionFiles, Row, to_json
+from registry.rows import NAMED_FILES, Row, to_json
 from registry.timeline import Timeline
 
 CACHE_SECONDS = 1  # a removal has to be seen within two
@@ -35,6 +35,7 @@ MODELS = 200  # on an overview
 ALERTS = 20
 VERSIONS = 20  # on a model's page
 FILES = 50  # of a version in an environment
+CHANGES = 200
 
 _TEMPLATES = Path(__file__).with_name("templates")
 _STYLE = (_TEMPLATES / "style.css").read_text()
@@ -62,6 +63,7 @@ class Page:
         self._clock = clock
         self._latest_models = _kept(inventory.latest_models)
         self._model_version_files = _kept(inventory.model_version_files)
+        self._changes = _kept(inventory.changes)
         self._templates = Templates(
             loader=FileSystemLoader(_TEMPLATES),
             autoescape=True,
@@ -76,11 +78,17 @@ class Page:
             "shell": shlex.quote,
             "path": quote,
         }
-        self._templates.globals |= {"style": Markup(_STYLE), "environments": list(Environment)}  # noqa: S704 - our own file
+        self._templates.globals |= {
+            "style": Markup(_STYLE),  # noqa: S704 - our own file
+            "environments": list(Environment),
+            "named_files": NAMED_FILES,
+        }
 
     def respond(self, request: Request) -> Response:
         """
-        Answer `/`, the overview, and `/models/<name>`, each as HTML or as JSON.
+        Answer `/`, the overview, `/models/<name>` and `/changes`, each as HTML or as JSON.
+
+        With `at`, they show what was true at that time.
 
         Raises:
             QueryFailed: BigQuery did not answer.
@@ -91,12 +99,11 @@ class Page:
         if request.args.get("format", "html") not in {"html", "json"}:
             text = "Expected format=html or format=json."
             return self._message(request, HTTPStatus.BAD_REQUEST, text)
-        if request.path == "/":
-            return self._overview(request)
-        if request.path.startswith("/models/"):
-            name = request.path.removeprefix("/models/") or request.args.get("name", "")
-            return self._model(request, name)
-        return self._message(request, HTTPStatus.NOT_FOUND, "There is no such page.")
+        try:
+            return self._answer(request)
+        except InvalidMoment as error:
+            text = f"E{str(error)[1:]}. In an address, a + is written %2B."
+            return self._message(request, HTTPStatus.BAD_REQUEST, text)
 
     def explain(self, request: Request, error: Exception) -> Response:
         """Answer that something went wrong, and what to do about it."""
@@ -106,10 +113,22 @@ class Page:
             status, text = HTTPStatus.INTERNAL_SERVER_ERROR, "The log says what is wrong."
         return self._message(request, status, text, Retry_After=CACHE_SECONDS)
 
-    def _overview(self, request: Request) -> Response:
-        rows = self._latest_models()
+    def _answer(self, request: Request) -> Response:
+        at = request.args.get("at")
+        as_of = parse_past(at, self._clock()) if at else None
+        if request.path == "/":
+            return self._overview(request, as_of)
+        if request.path == "/changes":
+            return self._list_changes(request, as_of)
+        if request.path.startswith("/models/"):
+            name = request.path.removeprefix("/models/") or request.args.get("name", "")
+            return self._model(request, name, as_of)
+        return self._message(request, HTTPStatus.NOT_FOUND, "There is no such page.")
+
+    def _overview(self, request: Request, as_of: datetime | None) -> Response:
+        rows = self._latest_models(Filter(as_of=as_of))
         models = Model.of(rows)
-        odd = [model for model in models if model.differs]
+        odd = [(model.name, version) for model in models for version in model.differing]
         search, sort = request.args.get("q", "").strip(), request.args.get("sort", "")
         found = sort_models([model for model in models if model.mentions(search)], sort)
         if _wants_json(request):
@@ -119,6 +138,7 @@ class Page:
         return self._html(
             request,
             "overview.html",
+            as_of,
             models=found[(page - 1) * MODELS : page * MODELS],
             found=len(found),
             page=page,
@@ -131,43 +151,86 @@ class Page:
             registered=len(models),
         )
 
-    def _model(self, request: Request, name: str) -> Response:
+    def _list_changes(self, request: Request, as_of: datetime | None) -> Response:
+        model, since = request.args.get("model", ""), request.args.get("since", "")
+        environments = tuple(filter(None, request.args.getlist("environment")))
+        if unknown := {*environments}.difference(Environment):
+            text = f"Expected environment=dev, staging or prod, found {min(unknown)!r}."
+            return self._message(request, HTTPStatus.BAD_REQUEST, text)
+        wanted = Filter(
+            environments=environments or EVERYTHING.environments,
+            since=parse(since, as_of or self._clock()) if since else EVERYTHING.since,
+            limit=CHANGES + 1,
+            as_of=as_of,
+        )
+        rows = self._changes(model or None, wanted)
+        if _wants_json(request):
+            return _json(rows[:CHANGES])
+        return self._html(
+            request,
+            "changes.html",
+            as_of,
+            rows=rows[:CHANGES],
+            are_all=len(rows) <= CHANGES,
+            model=model,
+            chosen=environments,
+            since=since,
+        )
+
+    def _model(self, request: Request, name: str, as_of: datetime | None) -> Response:
         newest = request.args.get("newest", INT64_MAX, type=_version)
-        rows = self._model_version_files(name, newest=newest, versions=VERSIONS + 1, files=FILES)
-        numbers = list(dict.fromkeys(row.model_version for row in rows))
+        rows = self._model_version_files(
+            name, Filter(as_of=as_of), newest=newest, versions=VERSIONS + 1, files=FILES
+        )
+        numbers = sorted({row.model_version for row in rows}, reverse=True)
         shown = [row for row in rows if row.model_version in numbers[:VERSIONS]]
         if not shown:
             text = f"Expected versions of {name!r}, found none that are registered."
-            return self._message(request, HTTPStatus.NOT_FOUND, text)
+            return self._message(request, HTTPStatus.NOT_FOUND, text, as_of)
         if _wants_json(request):
             return _json(shown)
         return self._html(
             request,
             "model.html",
+            as_of,
             name=name,
-            rows=[(row, _odd_files(row, shown)) for row in shown],
+            rows=shown,
             older=numbers[VERSIONS:],
             timeline=Timeline.of(shown),
             console=_CONSOLE,
         )
 
-    def _html(self, request: Request, template: str, **values: object) -> Response:
+    def _html(
+        self, request: Request, template: str, as_of: datetime | None, **values: object
+    ) -> Response:
+        kept = {"at": request.args["at"]} if as_of else {}
+        query = [pair for pair in request.args.items(multi=True) if pair[0] != "format"]
         text = self._templates.get_template(template).render(
             now=self._clock(),
+            as_of=as_of,
             # Relative: a proxy may serve the page under a path of its own.
             home="../" * (request.path.count("/") - 1) or "./",
+            kept=kept,
+            same_time=f"?{urlencode(kept)}" if kept else "",
+            until_now=urlencode([pair for pair in query if pair[0] != "at"]),
+            as_json=urlencode([*query, ("format", "json")]),
             query=request.args.to_dict(),
             **values,
         )
         return _response(text, "text/html")
 
     def _message(
-        self, request: Request, status: HTTPStatus, text: str, **headers: object
+        self,
+        request: Request,
+        status: HTTPStatus,
+        text: str,
+        as_of: datetime | None = None,
+        **headers: object,
     ) -> Response:
         if _wants_json(request):
             response = _response(json.dumps({"error": text}), "application/json")
         else:
-            response = self._html(request, "message.html", title=status.phrase, text=text)
+            response = self._html(request, "message.html", as_of, title=status.phrase, text=text)
         response.status_code = status
         response.headers["Cache-Control"] = "no-store"
         for name, value in headers.items():
@@ -207,49 +270,11 @@ def _json(rows: Sequence[Row]) -> Response:
     return _response(to_json(rows), "application/json")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OddFiles:
-    """
-    How a version's files differ from those of the environment before.
-
-    `paths` are files that are not there, or not the same. `missing` are names that only the
-    environment before has. Both are empty unless all files are `listed`.
-    """
-
-    paths: frozenset[str] = frozenset()
-    missing: Sequence[str] = ()
-    listed: bool = True
-
-
-def _odd_files(row: ModelVersionFiles, rows: Sequence[ModelVersionFiles]) -> OddFiles:
-    if row.comparison != Comparison.DIFFERENT:
-        return OddFiles()
-    [before] = [
-        other
-        for other in rows
-        if (other.model_version, other.environment) == (row.model_version, row.before)
-    ]
-    if len(before.artifacts) < before.files or len(row.artifacts) < row.files:
-        return OddFiles(listed=False)
-    here, there = (
-        {_content(file) for file in of.artifacts if file.removed_at is None or of.removed_at}
-        for of in (row, before)
-    )
-    return OddFiles(
-        paths=frozenset(file.gcs_path for file in row.artifacts if _content(file) not in there),
-        missing=sorted({name for name, *_ in there} - {name for name, *_ in here}),
-    )
-
-
-def _content(file: Artifact) -> tuple[str, str | None, int | None]:
-    return file.file_name, file.crc32c, file.file_size_bytes
-
-
-def _address(name: str) -> str:
+def _address(name: str, kept: Mapping[str, str]) -> str:
     """Return the address of a model; some names would not survive in a path."""
     if name in {".", ".."} or not name.isprintable():
-        return f"models/?{urlencode({'name': name})}"
-    return f"models/{quote(name, safe='')}"
+        return f"models/?{urlencode({'name': name, **kept})}"
+    return f"models/{quote(name, safe='')}{f'?{urlencode(kept)}' if kept else ''}"
 
 
 def _version(text: str) -> int:
