@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 #
-# Delete functions: an environment's with its trigger, the inventory, or a reconciliation with its job
+# Delete functions: an environment's with its triggers, the inventory, or a reconciliation with its job
 # and the alert that says when it does not run. Nothing else: other alerts, buckets, tables, rows and
-# service accounts stay. Without its function, an environment's uploads are not registered.
+# service accounts stay. Without its function, an environment's uploads and removals are not registered.
 #
 # Usage: deploy/delete.sh [--dry-run] [--yes] NAME...
 #
@@ -50,9 +50,26 @@ main() {
   ((${#there[@]})) || exit 1
 }
 
-# find_parts NAME: return 1 if there is neither the function, nor its job, nor the job's alert.
+# find_parts NAME: return 1 if there is neither the function, nor a trigger, its job, or the job's alert.
 find_parts() {
-  function::find 'value(name)' || find_job "$1" || { [[ $1 == reconcile-* ]] && alert::there "$MISSED"; }
+  function::find 'value(name)' || find_triggers "$1" || find_job "$1" \
+    || { [[ $1 == reconcile-* ]] && alert::there "$MISSED"; }
+}
+
+# find_triggers NAME: set `removable` to the triggers that stay when the function is deleted, or return 1.
+find_triggers() {
+  local event
+  removable=()
+  [[ $1 =~ ^(dev|staging|prod)$ ]] || return 1
+  function::find_triggers
+  for event in "${REMOVED[@]}"; do
+    if [[ -n $dry_run ]]; then
+      removable+=("$function-$event" "$REGION")
+    elif function::pick_trigger "$event"; then
+      removable+=("$trigger" "$trigger_location")
+    fi
+  done
+  ((${#removable[@]}))
 }
 
 find_job() {
@@ -62,6 +79,13 @@ find_job() {
 # delete NAME: the function goes last, so that this can be repeated while it is there. The alert would
 # never end without it.
 delete() {
+  local i
+  if find_triggers "$1"; then
+    for ((i = 0; i < ${#removable[@]}; i += 2)); do
+      tool::remove gcloud eventarc triggers delete "${removable[i]}" --project="$GCP_PROJECT_ID" \
+        --location="${removable[i + 1]}" --quiet
+    done
+  fi
   if [[ -n $dry_run && $1 == reconcile-* ]] || find_job "$1"; then
     tool::remove gcloud scheduler jobs delete "$function" --location="$REGION" \
       --project="$GCP_PROJECT_ID" --quiet

@@ -52,7 +52,7 @@ main() {
   tool::require gcloud
   for name in "${environments[@]}"; do
     function::use "$name"
-    [[ -n $dry_run ]] || find_subscription
+    [[ -n $dry_run ]] || find_subscriptions
     metric=$function-failures
     find_metric || iam::need "${PERMISSIONS[@]}"
   done
@@ -81,11 +81,11 @@ watch_failures() {
   alert::make failures "events failed or invalid" "metric=$metric" "$channel"
 }
 
-# Keep events that could not be delivered, and alert when one waits for long.
+# Keep events that could not be delivered, whichever trigger brings them, and alert when one waits for long.
 keep_dead_letters() {
   topic=$function-dead-letter
-  local agent
-  find_subscription
+  local agent subscription
+  find_subscriptions
   project::find_pubsub_agent
   if ! find_topic; then
     tool::say "topic $topic"
@@ -98,16 +98,25 @@ keep_dead_letters() {
   fi
   # Pub/Sub's agent forwards a dead letter: it publishes to the topic and acknowledges the original.
   iam::bind roles/pubsub.publisher "$agent" "pubsub topics" "$topic" --project="$GCP_PROJECT_ID"
-  iam::bind roles/pubsub.subscriber "$agent" "pubsub subscriptions" "$subscription" --project="$GCP_PROJECT_ID"
-  tool::find gcloud pubsub subscriptions describe "$subscription" --project="$GCP_PROJECT_ID" \
+  for subscription in "${subscriptions[@]}"; do
+    forward "$subscription"
+  done
+  # One filter for all of them: the names have letters, digits and dashes only.
+  alert::make undelivered "undelivered events grow old" \
+    "subscriptions=$(IFS='|' && echo "${subscriptions[*]}")" "$channel"
+}
+
+# forward SUBSCRIPTION: have the dead letters of a trigger's subscription published to `topic`.
+forward() {
+  iam::bind roles/pubsub.subscriber "$agent" "pubsub subscriptions" "$1" --project="$GCP_PROJECT_ID"
+  tool::find gcloud pubsub subscriptions describe "$1" --project="$GCP_PROJECT_ID" \
     --format='value(deadLetterPolicy.deadLetterTopic)' || true
   if [[ $found != "projects/$GCP_PROJECT_ID/topics/$topic" ]]; then
-    tool::say "dead letters of the trigger's subscription"
-    tool::run gcloud pubsub subscriptions update "$subscription" --project="$GCP_PROJECT_ID" \
+    tool::say "dead letters of the trigger's subscription $1"
+    tool::run gcloud pubsub subscriptions update "$1" --project="$GCP_PROJECT_ID" \
       --dead-letter-topic="projects/$GCP_PROJECT_ID/topics/$topic" \
       --max-delivery-attempts="$MAX_DELIVERY_ATTEMPTS"
   fi
-  alert::make undelivered "undelivered events grow old" "subscription=$subscription" "$channel"
 }
 
 # Alert on what the reconciliation logs, and when it does not run.
@@ -176,17 +185,23 @@ find_kept() {
   tool::find gcloud pubsub subscriptions describe "$topic" --project="$GCP_PROJECT_ID"
 }
 
-# Set `subscription` to the one through which Eventarc delivers the function's events.
-find_subscription() {
-  local trigger
-  if [[ -n $dry_run ]]; then
-    echo "trigger=\$(gcloud functions describe $function --gen2 --project=$GCP_PROJECT_ID --region=$REGION --format='value(eventTrigger.trigger)')"
-    echo "subscription=\$(gcloud eventarc triggers describe \"\$trigger\" --format='value(transport.pubsub.subscription.basename())')"
-    # shellcheck disable=SC2016 # set by the line above, when somebody pastes it
-    subscription='$subscription'
-    return
-  fi
-  function::find_trigger || script::fail "expected ${trigger:+the trigger $trigger of }the function $function, found none: run deploy/$environment.sh"
+# Set `subscriptions` to those through which Eventarc delivers the function's events.
+find_subscriptions() {
+  local event subscription
+  subscriptions=()
+  [[ -n $dry_run ]] || function::find_triggers
+  [[ -z $dry_run ]] || echo "trigger=\$(gcloud functions describe $function --gen2 --project=$GCP_PROJECT_ID --region=$REGION --format='value(eventTrigger.trigger)')"
+  for event in "$UPLOADED" "${REMOVED[@]}"; do
+    if [[ -n $dry_run ]]; then
+      subscription=\$subscription_$event # set by the line that this prints, when somebody pastes it
+      trigger="\${trigger%/*}/$function-$event"
+      [[ $event != "$UPLOADED" ]] || trigger="\$trigger"
+      echo "subscription_$event=\$(gcloud eventarc triggers describe \"$trigger\" --format='value(transport.pubsub.subscription.basename())')"
+    elif ! function::pick_trigger "$event"; then
+      script::fail "expected ${trigger:+the trigger $trigger of }the function $function, found none: run deploy/$environment.sh"
+    fi
+    subscriptions+=("$subscription")
+  done
 }
 
 main "$@"

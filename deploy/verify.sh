@@ -1,14 +1,16 @@
 #!/usr/bin/env bash
 #
-# Check that uploads are registered: upload a tiny artifact to deployed environments, wait for its row,
-# and remove the artifact. Exit 0 only if the row came; otherwise say which link is broken.
+# Check that uploads and removals are registered: upload a tiny artifact to deployed environments, wait for
+# its row, remove the artifact, and wait for the row of its removal. If the bucket keeps what is removed, the
+# artifact is removed twice: each time another trigger has to bring the event. Exit 0 only if all rows
+# came; otherwise say which link is broken.
 #
 # Usage: deploy/verify.sh [--dry-run] dev|staging|prod...
 #
 #   --dry-run   print every command that changes something, ready to paste, and run none
 #   --help      print this
 #
-# Settings: deploy/config.sh. VERIFY_SECONDS is how long to wait for a row, 420 by default: a new
+# Settings: deploy/config.sh. VERIFY_SECONDS is how long to wait for each row, 420 by default: a new
 # trigger takes up to two minutes to work, a new role up to seven.
 
 set -euo pipefail
@@ -39,34 +41,45 @@ main() {
     function::use "$name"
     [[ -n $dry_run ]] || bucket::find \
       || broken "bucket" "gs://$bucket is not there: run deploy/setup.sh $environment"
-    SECONDS=0
-    tool::run gcloud storage cp "$root/deploy/config.sh" "gs://$bucket/$artifact" --custom-metadata=uploader=verify
-    uploaded=yes
-    if [[ -z $dry_run ]] && ! wait_for_row; then
-      diagnose
-    fi
-    remove
+    verify
   done
 }
 
-# wait_for_row: print how long it takes; return 1 if the row does not come in time.
+# verify: let a tiny artifact be registered, and all of its removal.
+verify() {
+  local whose="gcs_bucket = '$bucket' AND gcs_path = '$artifact'" removals
+  removals="SELECT COUNT(*) FROM \`$GCP_PROJECT_ID.$dataset.removals\` WHERE $whose"
+  SECONDS=0
+  tool::run gcloud storage cp "$root/deploy/config.sh" "gs://$bucket/$artifact" --custom-metadata=uploader=verify
+  uploaded=yes
+  wait_for_row "$UPLOADED" "registered" "SELECT COUNT(*) FROM \`$GCP_PROJECT_ID.$REGISTRY_TABLE\` WHERE $whose"
+  if [[ -n $dry_run || $versioning == True ]]; then
+    SECONDS=0
+    tool::run gcloud storage rm "gs://$bucket/$artifact"
+    wait_for_row archived "removed, and its removal recorded" "$removals AND recorded_by = 'archived'"
+  fi
+  SECONDS=0
+  remove
+  wait_for_row deleted "deleted, and that recorded" "$removals AND recorded_by = 'deleted'"
+}
+
+# wait_for_row EVENT WHAT SQL: print how long it takes; if the row does not come in time, say why.
 wait_for_row() {
-  local sql
-  sql="SELECT COUNT(*) FROM \`$GCP_PROJECT_ID.$REGISTRY_TABLE\` WHERE gcs_bucket = '$bucket' AND gcs_path = '$artifact'"
+  [[ -z $dry_run ]] || return 0
   while ((SECONDS < VERIFY_SECONDS)); do
-    tool::find bigquery::query "$sql" \
-      || broken "table" "$REGISTRY_TABLE is not there: run deploy/setup.sh $environment"
+    tool::find bigquery::query "$3" \
+      || broken "table" "$REGISTRY_TABLE or $dataset.removals is not there: run deploy/setup.sh $environment"
     if [[ $(tail -n 1 <<<"$found") != 0 ]]; then
-      echo "gs://$bucket/$artifact was registered after $SECONDS s"
+      echo "gs://$bucket/$artifact was $2 after $SECONDS s"
       return
     fi
-    echo "waiting for the row of gs://$bucket/$artifact: $SECONDS of $VERIFY_SECONDS s" >&2
+    echo "waiting for the row of gs://$bucket/$artifact ($1): $SECONDS of $VERIFY_SECONDS s" >&2
     sleep 5
   done
-  return 1
+  diagnose "$1"
 }
 
-# remove: delete the artifact in all its generations. Its row stays: the table is append-only.
+# remove: delete the artifact in all its generations. Its rows stay: the tables are append-only.
 remove() {
   if [[ -n $uploaded ]]; then
     uploaded=
@@ -79,16 +92,22 @@ broken() {
   script::fail "the $1 is the broken link: $2"
 }
 
-# diagnose: follow the chain from the function back, and stop at the first broken link.
+# diagnose EVENT: follow the chain from the function back, and stop at the first broken link.
 diagnose() {
-  local state retry agent remedy="run deploy/$environment.sh"
+  local state retry agent link=trigger remedy="run deploy/$environment.sh"
   function::find 'value(state,eventTrigger.retryPolicy)' \
     || broken "function" "$function is not there: $remedy"
   read -r state retry <<<"$found"
   [[ $state == ACTIVE ]] || broken "function" "$function is $state: $remedy"
-  # The function goes on naming a trigger that somebody has deleted.
-  function::find_trigger || broken "trigger" "$(missing_trigger)"
-  [[ $retry == RETRY_POLICY_RETRY ]] || broken "trigger" "it does not retry: $remedy"
+  function::find_triggers
+  if [[ $1 == "$UPLOADED" ]]; then
+    function::pick_trigger "$1" || broken "trigger" "$(missing_trigger)"
+    [[ $retry == RETRY_POLICY_RETRY ]] || broken "trigger" "it does not retry: $remedy"
+  else
+    link="trigger $function-$1"
+    function::pick_trigger "$1" || broken "$link" "it is not there: $remedy"
+    function::trigger_fits "$1" || broken "$link" "it is not as deploy/$environment.sh makes it: $remedy"
+  fi
   (deployment::check) || broken "permissions" "see above"
   iam::bound "$INVOKER_ROLE" "$member" "run services" "$function" --project="$GCP_PROJECT_ID" --region="$REGION" \
     || iam::bound "$INVOKER_ROLE" "$member" projects "$GCP_PROJECT_ID" \
@@ -99,9 +118,10 @@ diagnose() {
   check_signing
   tool::find function::logs ERROR "${SECONDS}s" 5 "$environment"
   [[ -z $found ]] || broken "function" "its last errors: $found"
-  broken "trigger" "no event came within $VERIFY_SECONDS s; a new trigger takes up to two minutes to work, a new role up to seven"
+  broken "$link" "no event came within $VERIFY_SECONDS s; a new trigger takes up to two minutes to work, a new role up to seven"
 }
 
+# The function goes on naming a trigger that somebody has deleted.
 missing_trigger() {
   if [[ -z $trigger ]]; then
     echo "$function has none: run deploy/$environment.sh"

@@ -30,7 +30,7 @@ def fails(cloud: Cloud, call: str, *messages: str) -> Ended:
     return ended
 
 
-def test_the_function_may_append_to_one_table_and_little_else(
+def test_the_function_may_append_to_two_tables_and_little_else(
     cloud: Cloud, reached: dict[str, list[Json]]
 ) -> None:
     """Whatever scripts have run; and only the deployer may act as its account."""
@@ -56,6 +56,7 @@ def test_the_function_may_append_to_one_table_and_little_else(
             *called[name],
             ("bigquery/ml_registry", "roles/bigquery.metadataViewer"),
             ("bigquery/ml_registry.models", "roles/bigquery.dataEditor"),
+            ("bigquery/ml_registry.removals", "roles/bigquery.dataEditor"),
         }
         assert cloud.project.bindings(f"iam service-accounts/{email}") == {DEPLOYER}
     assert not [command for command in cloud.project.commands if " keys " in str(command)]
@@ -79,6 +80,8 @@ def test_a_bucket_elsewhere_stays_there_and_so_does_its_trigger(cloud: Cloud) ->
 
     assert cloud.state["buckets"] == {"gs://ml-models-dev": there}
     assert {"--trigger-location=eu", "--region=us-central1"} <= deploy.flags
+    places = {trigger["name"].split("/")[3] for trigger in cloud.state["triggers"].values()}
+    assert places == {"eu"}
 
 
 def test_a_dataset_elsewhere_stays_there_and_its_access_is_looked_up_there(ready: Cloud) -> None:
@@ -119,7 +122,7 @@ def take(state: Json, what: str) -> None:
 EVERYWHERE = [
     "datasets ml_registry",
     f"accounts:model-registry-build@{DOMAIN} service account model-registry-build@{DOMAIN}",
-    *(f"tables:ml_registry.{name} ml_registry.{name}" for name in ["models", "vanished", *VIEWS]),
+    *(f"tables:ml_registry.{name} ml_registry.{name}" for name in ["models", "removals", *VIEWS]),
 ]
 
 
@@ -235,16 +238,25 @@ def test_a_new_trigger_without_dead_letters_is_told(deployed: Cloud) -> None:
     assert hint in deployed.do("dev").out
 
 
-def test_verify_waits_for_the_row_and_removes_what_it_uploaded(deployed: Cloud) -> None:
+@pytest.mark.parametrize("versioned", [True, False])
+def test_verify_waits_for_the_rows_and_removes_what_it_uploaded(
+    deployed: Cloud, *, versioned: bool
+) -> None:
+    """A bucket that keeps what is removed sends two events, one after the other."""
     deployed.project.row_after = 3
+    if not versioned:
+        del deployed.state["buckets"]["gs://ml-models-dev"]["versioning"]
 
     ended = deployed.do("verify", "dev")
 
     [url] = [word for word in ended.of("gcloud storage cp").words if word.startswith("gs://")]
     assert re.fullmatch(r"gs://ml-models-dev/registry-check/v0/\S+", url)
-    assert "--all-versions" in ended.of(f"gcloud storage rm {url}").flags
-    assert re.search(r"was registered after \d+ s", ended.out)
-    assert len(re.findall("^waiting for ", ended.err, re.MULTILINE)) == 2
+    removals = [change for change in ended.changes if change.startswith(f"gcloud storage rm {url}")]
+    assert ["--all-versions" in change for change in removals] == [False] * versioned + [True]
+    said = ["was registered", *["was removed, and its removal recorded"] * versioned]
+    said.append("was deleted, and that recorded")
+    assert re.findall(rf"^{url} (.*) after \d+ s$", ended.out, re.MULTILINE) == said
+    assert len(re.findall("^waiting for ", ended.err, re.MULTILINE)) == 2 * len(said)
     assert deployed.state["objects"] == []
 
 

@@ -25,7 +25,7 @@ def test_monitoring_follows_a_function_that_was_deployed_again(deployed: Cloud) 
     """Its trigger has another subscription."""
     alerts = copy.deepcopy(deployed.state["alerts"])
     text = json.dumps(deployed.state).replace(
-        "eventarc-us-model-registry-dev-sub-842", "eventarc-new"
+        "eventarc-us-central1-model-registry-dev-312046-sub-842", "eventarc-new"
     )
     deployed.project.state = {**json.loads(text), "alerts": alerts}
     deployed.state["subscriptions"]["eventarc-new"] = {}

@@ -12,7 +12,7 @@ alert::make() {
   local name='' channels='' filter=''
   alert::find || true
   if [[ -n $dry_run || (-n $preview && $filter != *"$value"*) ]]; then
-    echo "sed 's|\${function}|$function|g; s|\${environment}|$environment|g; s|\${region}|$REGION|g; s|\${title}|$title|g; s|\${$placeholder}|'\"$value\"'|g' $(tool::quote "$root/deploy/monitoring/$1.json") >$function-$1.json"
+    echo "sed 's#\${function}#$function#g; s#\${environment}#$environment#g; s#\${region}#$REGION#g; s#\${title}#$title#g; s#\${$placeholder}#'\"$value\"'#g' $(tool::quote "$root/deploy/monitoring/$1.json") >$function-$1.json"
     file=$function-$1.json
   else
     alert::json "$1" "title=$title" "$placeholder=$value" >"$file"
@@ -38,11 +38,9 @@ alert::make() {
 # alert::find: set `name`, `channels` and `filter` (or query) to those of the policy `title`, or return 1.
 # Where the API is not enabled, there is none.
 alert::find() {
-  local look=(gcloud alpha monitoring policies list --project="$GCP_PROJECT_ID"
-    --format='csv[no-heading,separator="|"](displayName,name,notificationChannels.list(),conditions[0].conditionThreshold.filter,conditions[0].conditionPrometheusQueryLanguage.query)')
-  tool::look "${look[@]}" \
-    || [[ -n $dry_run || $(answer::status "$found") =~ ^(NOT_FOUND|DISABLED)$ ]] \
-    || script::fail "$(tool::name "${look[@]}"): $found$(answer::remedy "$found")"
+  tool::find_enabled gcloud alpha monitoring policies list --project="$GCP_PROJECT_ID" \
+    --format='csv[no-heading,separator="|"](displayName,name,notificationChannels.list(),conditions[0].conditionThreshold.filter,conditions[0].conditionPrometheusQueryLanguage.query)' \
+    || true
   # shellcheck disable=SC2034 # the one who calls this reads them
   IFS='|' read -r _ name channels filter < <(awk -F '|' -v title="$title" '$1 == title' <<<"$found")
 }

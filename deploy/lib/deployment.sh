@@ -61,12 +61,13 @@ deployment::main() {
   elif [[ -z $dry_run ]]; then
     deployment::check
   fi
+  deployment::need_triggers
   # The trigger's location is the bucket's. Without --retry a failed event is dropped. Eventarc's
   # deliveries count as internal: https://docs.cloud.google.com/run/docs/securing/ingress and
   # https://docs.cloud.google.com/functions/docs/networking/network-settings
   deployment::command register_model "$CONCURRENCY"
   tool::run "${deployment[@]}" \
-    --trigger-event-filters=type=google.cloud.storage.object.v1.finalized \
+    --trigger-event-filters=type="$EVENT_TYPES.$UPLOADED" \
     --trigger-event-filters=bucket="$bucket" \
     --trigger-location="$bucket_location" \
     --trigger-service-account="$service_account" \
@@ -75,9 +76,53 @@ deployment::main() {
     --memory=256MB \
     --ingress-settings=internal-only
   function::bind "$INVOKER_ROLE" "$member"
+  deployment::make_triggers
   [[ -z $dry_run$preview ]] || return 0
   (deployment::say_dead_letters 2>/dev/null) || true
   deployment::say
+}
+
+# deployment::need_triggers: before anything is made, fail if a trigger for removals has to be made and the one
+# who runs this may not. To find that all is there, looking is enough.
+deployment::need_triggers() {
+  local event
+  function::find_triggers
+  for event in "${REMOVED[@]}"; do
+    if ! function::pick_trigger "$event"; then
+      iam::need eventarc.triggers.create
+    elif ! function::trigger_fits "$event"; then
+      iam::need eventarc.triggers.create eventarc.triggers.delete
+    fi
+  done
+}
+
+# deployment::make_triggers: make the triggers for removals that are missing. They retry as the function's own
+# does, for 24 hours, because no other number of attempts is asked for:
+# https://docs.cloud.google.com/eventarc/docs/retry-events and
+# https://docs.cloud.google.com/functions/docs/writing/retries
+# One of earlier settings is made anew: no update moves a trigger to another location. The next
+# reconciliation finds what it has not delivered.
+deployment::make_triggers() {
+  local event
+  for event in "${REMOVED[@]}"; do
+    if function::pick_trigger "$event"; then
+      ! function::trigger_fits "$event" || continue
+      tool::say "trigger $trigger, of earlier settings"
+      tool::remove gcloud eventarc triggers delete "$trigger" --project="$GCP_PROJECT_ID" \
+        --location="$trigger_location" --quiet
+    fi
+    tool::say "trigger $trigger"
+    tool::make deployment::find_trigger gcloud eventarc triggers create "$trigger" \
+      --project="$GCP_PROJECT_ID" --location="$bucket_location" \
+      --destination-run-service="$function" --destination-run-region="$REGION" \
+      --event-filters=type="$EVENT_TYPES.$event" --event-filters=bucket="$bucket" \
+      --service-account="$service_account"
+  done
+}
+
+deployment::find_trigger() {
+  function::find_triggers
+  function::pick_trigger "$event" && function::trigger_fits "$event"
 }
 
 # deployment::check: fail unless everything is there that setup.sh makes for `environment`. Sets
@@ -118,12 +163,18 @@ deployment::check_builder() {
 # deployment::say_dead_letters: say if monitoring.sh has to run again: a trigger that was made anew has a
 # subscription without its policy. Who may only deploy may not see that, and goes without.
 deployment::say_dead_letters() {
-  tool::find gcloud pubsub topics describe "$function-dead-letter" --project="$GCP_PROJECT_ID" \
-    && function::find_trigger \
-    && tool::find gcloud pubsub subscriptions describe "$subscription" --project="$GCP_PROJECT_ID" \
-      --format='value(deadLetterPolicy.deadLetterTopic)' \
-    && [[ -z $found ]] \
-    && tool::say "The trigger is new: run deploy/monitoring.sh $environment, so that dead letters are kept."
+  local event
+  tool::find gcloud pubsub topics describe "$function-dead-letter" --project="$GCP_PROJECT_ID" || return
+  function::find_triggers
+  for event in "$UPLOADED" "${REMOVED[@]}"; do
+    function::pick_trigger "$event" || return
+    tool::find gcloud pubsub subscriptions describe "$subscription" --project="$GCP_PROJECT_ID" \
+      --format='value(deadLetterPolicy.deadLetterTopic)' || return
+    if [[ -z $found ]]; then
+      tool::say "The trigger $trigger is new: run deploy/monitoring.sh $environment, so that dead letters are kept."
+      return
+    fi
+  done
 }
 
 # deployment::say: print how to see it work.

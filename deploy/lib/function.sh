@@ -4,6 +4,17 @@
 # shellcheck disable=SC2034 # for logs.sh and delete.sh
 NAMES="dev, staging, prod, inventory or reconcile-<environment>"
 
+# The events of a bucket. The trigger for uploads is made with the function: `gcloud functions deploy` makes
+# one. Those for removals are made after it, and are named <function>-<event>.
+# https://docs.cloud.google.com/storage/docs/pubsub-notifications
+EVENT_TYPES=google.cloud.storage.object.v1
+UPLOADED=finalized
+REMOVED=(
+  deleted  # a live object, if the bucket does not keep it; or one that was kept
+  archived # a live object that the bucket keeps
+)
+triggers= # set by function::find_triggers
+
 # function::is_name WORD: whether a word names a deployed function.
 function::is_name() {
   [[ $1 =~ ^(reconcile-)?(dev|staging|prod)$ || $1 == inventory ]]
@@ -29,17 +40,37 @@ function::find() {
     --region="$REGION" --format="$1"
 }
 
-# function::find_trigger: set `trigger` to the Eventarc trigger of `function`, and `subscription` to the one
-# through which it delivers; return 1 if the function, or its trigger, is not there.
-function::find_trigger() {
-  trigger=
-  function::find 'value(eventTrigger.trigger)' || return 1
-  trigger=$found
-  [[ -n $trigger ]] \
-    && tool::find gcloud eventarc triggers describe "$trigger" --project="$GCP_PROJECT_ID" \
-      --format='value(transport.pubsub.subscription.basename())' || return 1
-  # shellcheck disable=SC2034 # for monitoring.sh
-  subscription=$found
+# function::find_triggers: set `triggers` to the Eventarc triggers of the project, in all locations, a line
+# each: name, location, subscription, and what it delivers where: account, service, region, attempts
+# (empty if it retries) and filters.
+function::find_triggers() {
+  local delivers='serviceAccount,destination.cloudRun.service,destination.cloudRun.region,retryPolicy.maxAttempts,eventFilters[].value.list()'
+  tool::find_enabled gcloud eventarc triggers list --location=- --project="$GCP_PROJECT_ID" \
+    --format="csv[no-heading,separator=\"|\"](name.basename(),name.segment(3),transport.pubsub.subscription.basename(),$delivers)" \
+    || true
+  triggers=$found
+}
+
+# function::pick_trigger EVENT: of `triggers`, set `trigger`, `trigger_location`, `subscription` and `delivers`
+# to that which brings `function` an event; return 1 if it is not there. A trigger that somebody has
+# deleted leaves its name in `trigger`: the function still has it.
+function::pick_trigger() {
+  local line
+  trigger=$function-$1
+  if [[ $1 == "$UPLOADED" ]]; then
+    trigger=
+    function::find 'value(eventTrigger.trigger.basename())' || return 1
+    trigger=$found
+  fi
+  line=$(grep "^$trigger|" <<<"$triggers") || return 1
+  # shellcheck disable=SC2034 # for those who call this
+  IFS='|' read -r trigger trigger_location subscription delivers <<<"$line"
+}
+
+# function::trigger_fits EVENT: whether the trigger that was picked is as deployment::make_triggers makes it.
+function::trigger_fits() {
+  local from="$service_account|$function|$REGION|" type=$EVENT_TYPES.$1
+  [[ $trigger_location == "$bucket_location" && $delivers =~ ^"$from|"("$type,$bucket"|"$bucket,$type")$ ]]
 }
 
 # function::find_job [FORMAT]: set `found` to the Cloud Scheduler job that calls `function`, or return 1.

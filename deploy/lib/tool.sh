@@ -135,10 +135,11 @@ tool::find_enabled() {
   tool::look "$@" && return 0
   [[ -n $dry_run || $(answer::status "$found") =~ ^(NOT_FOUND|DISABLED)$ ]] \
     || script::fail "$(tool::name "$@"): $found$(answer::remedy "$found")"
+  found=
   return 1
 }
 
-# tool::look COMMAND…: the same, but return 1 with any error, and set `found` to its reason.
+# tool::look COMMAND…: as tool::find, but return 1 with any error, and set `found` to its reason.
 tool::look() {
   local try=0
   found=

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable
 
 from tests.cloud.call import Call, command
+from tests.cloud.functions import deliveries
 from tests.cloud.project import Failed, Json, Unknown
 
 OPTIONS = "--headless --project_id= --format="
@@ -65,11 +66,13 @@ def define(call: Call, verb: str, project: str, table: str, rest: str) -> None:
     need_dataset(call, project, table.partition(".")[0])
     if verb == "ALTER TABLE":
         need_table(call, project, table)
-    if "VIEW" in verb:
+    defined = call.state["routines" if "FUNCTION" in verb else "tables"]
+    if "REPLACE" in verb:
         for source in re.findall(rf"`{re.escape(project)}\.(\w+\.[\w-]+)`", rest):
-            need_table(call, project, source)
-        call.state["tables"].pop(table, None)
-    statements = call.state["tables"].setdefault(table, [])
+            if source not in call.state["routines"]:
+                need_table(call, project, source)
+        defined.pop(table, None)
+    statements = defined.setdefault(table, [])
     if rest not in statements:
         statements.append(rest)
     call.print(f"Replaced {project}.{table}\n")
@@ -97,10 +100,13 @@ def tables(call: Call, project: str, dataset: str) -> None:
     call.out += "table_name\n" + "".join(f"{n}\n" for of, _, n in names if of == dataset)
 
 
-def count(call: Call, project: str, table: str) -> None:
+def count(call: Call, project: str, table: str, bucket: str, event: str | None) -> None:
+    """Count the rows of an artifact: there is one if a trigger brings the event, after a while."""
     need_table(call, project, table)
-    call.project.row_after -= 1
-    call.print(f"f0_\n{int(call.project.row_after == 0)}")
+    call.project.asked[call.arguments[0]] += 1
+    waited = 0 < call.project.row_after <= call.project.asked[call.arguments[0]]
+    delivered = deliveries(call.state, event or "finalized", bucket)
+    call.print(f"f0_\n{int(waited and bool(delivered))}")
 
 
 def naming(call: Call, table: str, condition: str) -> list[Json]:
@@ -141,13 +147,14 @@ def change_rows(call: Call, verb: str, project: str, table: str, *where: str) ->
 
 STATEMENTS: dict[str, Callable[..., None]] = {
     rf"CREATE SCHEMA IF NOT EXISTS {NAME}\s(.*)": create_schema,
-    r"(CREATE TABLE IF NOT EXISTS|ALTER TABLE|CREATE OR REPLACE VIEW)"
+    r"(CREATE TABLE IF NOT EXISTS|ALTER TABLE|CREATE OR REPLACE (?:VIEW|TABLE FUNCTION))"
     r" `([^`]+)\.(\w+\.[\w-]+)`(.*)": define,
     r'GRANT `(.+)` ON (?:SCHEMA|TABLE) `([^`]+)`\.(\S+) TO "(.+)"$': grant,
     r"SELECT privilege_type, grantee FROM `([^`]+)`\.`region-([\w-]+)`\.INFORMATION_SCHEMA\."
     r"OBJECT_PRIVILEGES WHERE (?:object_schema = '(.+)' AND )?object_name = '(.+)'$": privileges,
     rf"SELECT table_name\sFROM {NAME}\.INFORMATION_SCHEMA\.TABLES$": tables,
-    r"SELECT COUNT\(\*\) FROM `([^`]+)\.(\w+\.[\w-]+)` WHERE gcs_bucket = ": count,
+    r"SELECT COUNT\(\*\) FROM `([^`]+)\.(\w+\.[\w-]+)` WHERE gcs_bucket = '([\w.-]+)'"
+    r" AND gcs_path = '[\w/-]+'(?: AND recorded_by = '(\w+)')?$": count,
     r"SELECT gcs_bucket, COUNT\(\*\), .* FROM `([^`]+)\.(\w+\.[\w-]+)` WHERE (.*)"
     r" GROUP BY gcs_bucket ORDER BY gcs_bucket$": count_by_bucket,
     r"(DELETE FROM|UPDATE) `([^`]+)\.(\w+\.[\w-]+)`.* WHERE gcs_bucket IN \((.*?)\)"

@@ -123,9 +123,11 @@ def parse(call: Call) -> tuple[Run, str]:
 
 
 def get(resource: object, key: str) -> Any:  # noqa: ANN401 - any value of JSON
-    """Return a field, `a.b.c` or `a[0].b`; None if there is none."""
+    """Return a field, `a.b.c`, `a[0].b` or, of all of a list, `a[].b`; None if there is none."""
     for name in filter(None, re.split(r"[.\[\]]+", key)):
-        if isinstance(resource, list):
+        if isinstance(resource, list) and not name.isdigit():
+            resource = [get(item, name) for item in resource]
+        elif isinstance(resource, list):
             resource = resource[int(name)] if int(name) < len(resource) else None
         else:
             resource = resource.get(name) if isinstance(resource, dict) else None
@@ -135,13 +137,15 @@ def get(resource: object, key: str) -> Any:  # noqa: ANN401 - any value of JSON
 def column(resource: Json, key: str) -> str:
     if first := re.fullmatch(r"firstof\((.*)\)", key):
         return next(filter(None, (column(resource, name) for name in first[1].split(","))), "")
-    plain = re.fullmatch(r"([\w.\[\]]+?)(?:\.(basename|list|date|encode)\((.*)\))?", key)
+    plain = re.fullmatch(r"([\w.\[\]]+?)(?:\.(basename|list|date|encode|segment)\((.*)\))?", key)
     if not plain:
         raise Unknown(f"column {key}")
     value = get(resource, plain[1])
     match plain[2]:
         case "basename":
             value = value and value.rpartition("/")[2]
+        case "segment":
+            value = value and value.split("/")[int(plain[3])]
         case "list":
             value = ",".join(value or [])
         case "date":

@@ -72,8 +72,8 @@ def copied(state: Json) -> Json:
 
 
 KINDS = (
-    "accounts alerts buckets datasets functions jobs metrics rows sinks subscriptions tables"
-    " topics triggers"
+    "accounts alerts buckets datasets functions jobs metrics routines rows sinks subscriptions"
+    " tables topics triggers"
 )
 
 
@@ -95,7 +95,8 @@ class Project:
 
     state: Json
     faults: list[Fault] = field(default_factory=list)
-    row_after: int = 1  # the query at which an upload's row is there
+    row_after: int = 1  # the query, of the same kind, at which a row is there; never if negative
+    asked: Counter[str] = field(default_factory=Counter)  # queries for a row
     lines: list[Json] = field(default_factory=list)  # what the functions have logged
     messages: list[Json] = field(default_factory=list)  # in a subscription that is pulled
     commands: list[Command] = field(default_factory=list)

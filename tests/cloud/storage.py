@@ -63,11 +63,19 @@ def stored(bucket: str, name: str, generation: int, **more: object) -> Json:
 
 @command("storage rm", "--all-versions", api="storage")
 def _(call: Call) -> None:
-    [url] = call.arguments
-    left = [o for o in call.state["objects"] if f"gs://{o['bucket']}/{o['name']}" != url]
-    if left == call.state["objects"]:
+    """What was live stays as another generation, if the bucket keeps those."""
+    [url], everything = call.arguments, "--all-versions" in call.flags
+    there = [
+        one
+        for one in call.state["objects"]
+        if f"gs://{one['bucket']}/{one['name']}" == url and (everything or not one.get("kept"))
+    ]
+    if not there:
         raise Failed(f"The following URLs matched no objects or files:\n-{url}")
-    call.state["objects"] = left
+    keeps = call.state["buckets"][f"gs://{there[0]['bucket']}"].get("versioning")
+    call.state["objects"] = [one for one in call.state["objects"] if one not in there]
+    if keeps and not everything:
+        call.state["objects"] += [one | {"kept": True} for one in there]
 
 
 @command("storage objects list", "--raw --format=", api="storage")
