@@ -66,17 +66,21 @@ verify() {
 # wait_for_row EVENT WHAT SQL: print how long it takes; if the row does not come in time, say why.
 wait_for_row() {
   [[ -z $dry_run ]] || return 0
-  while ((SECONDS < VERIFY_SECONDS)); do
-    tool::find bigquery::query "$3" \
-      || broken "table" "$REGISTRY_TABLE or $dataset.removals is not there: run deploy/setup.sh $environment"
-    if [[ $(tail -n 1 <<<"$found") != 0 ]]; then
-      echo "gs://$bucket/$artifact was $2 after $SECONDS s"
-      return
+  until is_there "$3"; do
+    if ((SECONDS >= VERIFY_SECONDS)); then
+      diagnose "$1"
     fi
     echo "waiting for the row of gs://$bucket/$artifact ($1): $SECONDS of $VERIFY_SECONDS s" >&2
     sleep 5
   done
-  diagnose "$1"
+  echo "gs://$bucket/$artifact was $2 after $SECONDS s"
+}
+
+# is_there SQL: whether there is a row.
+is_there() {
+  tool::find bigquery::query "$1" \
+    || broken "table" "$REGISTRY_TABLE or $dataset.removals is not there: run deploy/setup.sh $environment"
+  [[ $(tail -n 1 <<<"$found") != 0 ]]
 }
 
 # remove: delete the artifact in all its generations. Its rows stay: the tables are append-only.

@@ -101,15 +101,16 @@ def unwrap(event: CloudEvent) -> CloudEvent:
     if event["type"] != _PUBLISHED:
         return event
     message = _mapping(_mapping(event.data).get("message"))
-    about = _mapping(message.get("attributes"))
-    kind = _NOTIFICATIONS.get(str(about.get("eventType")))
+    attributes = _mapping(message.get("attributes"))
+    kind = _NOTIFICATIONS.get(str(attributes.get("eventType")))
     if kind is None:
         return event
     data = message.get("data")
     with contextlib.suppress(ValueError, RecursionError):  # then it is reported as it is
         data = json.loads(base64.b64decode(str(data)))
-    published = {**event.get_attributes(), "type": kind}
-    return CloudEvent({**published, "time": about.get("eventTime", event.get("time"))}, data)
+    # The message's own time is when it became a dead letter.
+    time = attributes.get("eventTime", event.get("time"))
+    return CloudEvent({**event.get_attributes(), "type": kind, "time": time}, data)
 
 
 def _mapping(value: object) -> Mapping[str, Any]:

@@ -1,12 +1,16 @@
 """replay.sh, up to the row of a dead letter."""
 
+import base64
 import copy
 import json
+from datetime import datetime
 from pathlib import Path
 
 import pytest
 import requests
+from cloudevents.http import CloudEvent
 
+from registry.event import StorageObject, unwrap
 from tests import ROOT
 from tests.cloud.project import Json
 from tests.conftest import serving
@@ -48,6 +52,32 @@ def test_a_dead_letter_that_is_sent_again_is_a_row(kept: Cloud, tmp_path: Path) 
     assert ("dead-letter", "dead-letter/v1/model.pkl") == (row["model_name"], row["gcs_path"])
     assert (line["outcome"], line["gcs_path"]) == ("registered", row["gcs_path"])
     assert line["event_id"] == MESSAGE["messageId"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "recorded_by"), [("OBJECT_DELETE", "deleted"), ("OBJECT_ARCHIVE", "archived")]
+)
+@pytest.mark.parametrize("time_deleted", [{"timeDeleted": "2026-03-01T12:00:00.123Z"}, {}])
+def test_a_removal_that_became_a_dead_letter_is_recorded_at_its_own_time(
+    kind: str, recorded_by: str, time_deleted: Json
+) -> None:
+    """Its publishTime is when it became one; it arrives later still."""
+    attributes = {**MESSAGE["attributes"], "eventType": kind}
+    data = {**json.loads(base64.b64decode(MESSAGE["data"])), **time_deleted}
+    message = {
+        **MESSAGE,
+        "attributes": attributes,
+        "data": base64.b64encode(json.dumps(data).encode()).decode(),
+        "publishTime": "2026-03-02T04:00:00Z",
+    }
+    outer = {"type": "google.cloud.pubsub.topic.v1.messagePublished", "source": "//pubsub"}
+
+    event = unwrap(CloudEvent({**outer, "time": message["publishTime"]}, {"message": message}))
+
+    removed = StorageObject.from_event(event)
+    assert event["type"].endswith(f".{recorded_by}")
+    assert (removed.name, removed.generation) == ("dead-letter/v1/model.pkl", 1772366400170046)
+    assert removed.time_deleted == datetime.fromisoformat(attributes["eventTime"])
 
 
 def test_dead_letters_can_be_looked_at_also_while_they_are_sent(kept: Cloud) -> None:

@@ -100,12 +100,13 @@ def tables(call: Call, project: str, dataset: str) -> None:
     call.out += "table_name\n" + "".join(f"{n}\n" for of, _, n in names if of == dataset)
 
 
-def count(call: Call, project: str, table: str, bucket: str, event: str | None) -> None:
+def count(call: Call, project: str, table: str, bucket: str, recorded_by: str | None) -> None:
     """Count the rows of an artifact: there is one if a trigger brings the event, after a while."""
+    event = recorded_by or "finalized"
     need_table(call, project, table)
     call.project.asked[call.arguments[0]] += 1
     waited = 0 < call.project.row_after <= call.project.asked[call.arguments[0]]
-    delivered = deliveries(call.state, event or "finalized", bucket)
+    delivered = event != call.project.silent and deliveries(call.state, event, bucket)
     call.print(f"f0_\n{int(waited and bool(delivered))}")
 
 

@@ -96,6 +96,7 @@ class Project:
     state: Json
     faults: list[Fault] = field(default_factory=list)
     row_after: int = 1  # the query, of the same kind, at which a row is there; never if negative
+    silent: str = ""  # the event that does not come, although its trigger is right
     asked: Counter[str] = field(default_factory=Counter)  # queries for a row
     lines: list[Json] = field(default_factory=list)  # what the functions have logged
     messages: list[Json] = field(default_factory=list)  # in a subscription that is pulled
