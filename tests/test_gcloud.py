@@ -227,7 +227,7 @@ def make_double(cloud: Cloud, dataset: str) -> str:
 def assert_complete(client: bigquery.Client, dataset: str) -> None:
     """Check the tables and the views, and their columns."""
     made = {found.table_id for found in client.list_tables(dataset)}
-    assert made == {"uploads", "vanished", *VIEWS}
+    assert made == {"uploads", "removals", *VIEWS}
     for name in ("uploads", "registrations"):
         found = client.get_table(f"{dataset}.{name}").schema
         assert [(f.name, f.field_type) for f in found] == [(n, kind) for n, kind, _ in COLUMNS]

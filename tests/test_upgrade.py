@@ -55,10 +55,10 @@ def older(deployed: Cloud, fresh: Json) -> Cloud:
     state = deployed.state
     state["tables"]["ml_registry.models"].pop()  # the statement that adds the other four
     state["tables"]["ml_registry.latest_models"] = ["an older definition"]
-    for name in ("vanished", "promotions"):
+    for name in ("removals", "promotions"):
         del state["tables"][f"ml_registry.{name}"]
     del state["accounts"][BUILDER], state["policies"][f"iam service-accounts/{BUILDER}"]
-    del state["policies"]["bigquery/ml_registry.vanished"]
+    del state["policies"]["bigquery/ml_registry.removals"]
     del state["policies"]["projects/soufianesys"]["roles/run.builder"]
     for function in state["functions"].values():
         function["options"] = {"--memory": ["128MB"]}
