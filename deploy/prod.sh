@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
 #
-# Deploy the function for prod: from then on, uploads to gs://<BUCKET_PREFIX>-prod are registered. Run it
-# again after a change of the code or of a setting.
+# Deploy the function for prod, with its triggers: from then on, uploads to gs://<BUCKET_PREFIX>-prod are
+# registered, and removals from it. Run it again after a change of the code or of a setting.
 #
 # Usage: deploy/prod.sh [--dry-run]
 #
-#   --dry-run   print the command, ready to paste, and run nothing; needs no network
+#   --dry-run   print the commands, ready to paste, and run nothing; needs no network
 #   --help      print this
 #
 # Settings: deploy/config.sh. Run deploy/setup.sh first.

@@ -47,39 +47,43 @@ main() {
 
 # verify: let a tiny artifact be registered, and all of its removal.
 verify() {
-  local whose="gcs_bucket = '$bucket' AND gcs_path = '$artifact'" removals
-  removals="SELECT COUNT(*) FROM \`$GCP_PROJECT_ID.$dataset.removals\` WHERE $whose"
   SECONDS=0
   tool::run gcloud storage cp "$root/deploy/config.sh" "gs://$bucket/$artifact" --custom-metadata=uploader=verify
   uploaded=yes
-  wait_for_row "$UPLOADED" "registered" "SELECT COUNT(*) FROM \`$GCP_PROJECT_ID.$REGISTRY_TABLE\` WHERE $whose"
+  wait_for_row "$UPLOADED" "registered"
   if [[ -n $dry_run || $versioning == True ]]; then
     SECONDS=0
     tool::run gcloud storage rm "gs://$bucket/$artifact"
-    wait_for_row archived "removed, and its removal recorded" "$removals AND recorded_by = 'archived'"
+    wait_for_row archived "removed, and its removal recorded"
   fi
   SECONDS=0
   remove
-  wait_for_row deleted "deleted, and that recorded" "$removals AND recorded_by = 'deleted'"
+  wait_for_row deleted "deleted, and that recorded"
 }
 
-# wait_for_row EVENT WHAT SQL: print how long it takes; if the row does not come in time, say why.
+# wait_for_row EVENT WHAT: print how long it takes; if the row does not come in time, say why.
 wait_for_row() {
+  local event=$1
   [[ -z $dry_run ]] || return 0
-  until is_there "$3"; do
+  until is_there; do
     if ((SECONDS >= VERIFY_SECONDS)); then
-      diagnose "$1"
+      diagnose "$event"
     fi
-    echo "waiting for the row of gs://$bucket/$artifact ($1): $SECONDS of $VERIFY_SECONDS s" >&2
+    echo "waiting for the row of gs://$bucket/$artifact ($event): $SECONDS of $VERIFY_SECONDS s" >&2
     sleep 5
   done
   echo "gs://$bucket/$artifact was $2 after $SECONDS s"
 }
 
-# is_there SQL: whether there is a row.
+# is_there: whether the row of `event` is there.
 is_there() {
-  tool::find bigquery::query "$1" \
-    || broken "table" "$REGISTRY_TABLE or $dataset.removals is not there: run deploy/setup.sh $environment"
+  local sql table=$REGISTRY_TABLE
+  sql="SELECT COUNT(*) FROM \`$GCP_PROJECT_ID.$REGISTRY_TABLE\` WHERE gcs_bucket = '$bucket' AND gcs_path = '$artifact'"
+  if [[ $event != "$UPLOADED" ]]; then
+    table=$dataset.removals
+    sql="SELECT COUNT(*) FROM \`$GCP_PROJECT_ID.$dataset.removals\` WHERE gcs_bucket = '$bucket' AND gcs_path = '$artifact' AND recorded_by = '$event'"
+  fi
+  tool::find bigquery::query "$sql" || broken "table" "$table is not there: run deploy/setup.sh $environment"
   [[ $(tail -n 1 <<<"$found") != 0 ]]
 }
 

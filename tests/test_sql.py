@@ -34,6 +34,7 @@ VALUES = {
     "$location": "us-central1",
     "$bucket": "ml-models-dev",
     "$artifact": "registry-check/v0/1",
+    "$event": "deleted",
     "$where": "object_schema = 'ml_registry' AND object_name = 'models'",
     "{table}": f"{PROJECT}.ml_registry.models",
     "{self.dataset}": "ml_registry",
@@ -75,7 +76,7 @@ def kinds(engine: GoogleSql, sql: str) -> list[str]:
     [
         ("1-dataset", ["CreateSchema"]),
         ("2-models", ["CreateTable", "AlterTable"]),
-        ("3-vanished", ["CreateTable"]),
+        ("3-removals", ["CreateTable"]),
         ("4-registrations", ["CreateView"]),
         ("5-artifacts", ["CreateView"]),
         ("6-model_versions", ["CreateView"]),
