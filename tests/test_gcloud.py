@@ -174,9 +174,9 @@ def real_bq(google: Callable[[Json], Cloud], bigquery_url: str, tmp_path: Path) 
 
 
 def stamps(client: bigquery.Client, dataset: str) -> list[object]:
-    """Return when the tables last changed; a view may be replaced by itself."""
-    tables = [client.get_table(table.reference) for table in client.list_tables(dataset)]
-    return [(table.table_id, table.modified) for table in tables if table.table_type == "TABLE"]
+    """Return when the tables last changed; a view or a function may be replaced by itself."""
+    tables = [client.get_table(f"{dataset}.{name}") for name in ("uploads", "removals")]
+    return [(table.table_id, table.modified) for table in tables]
 
 
 @BQ
