@@ -174,11 +174,11 @@ def test_a_sink_takes_what_its_own_function_did(deployed: Cloud, entries: list[J
     expected = [
         entry["jsonPayload"]
         for entry in entries
-        if entry["jsonPayload"]["outcome"] in {"registered", "skipped"}
+        if entry["jsonPayload"]["outcome"] in {"registered", "removed", "skipped"}
         and entry["jsonPayload"]["environment"] in {"dev", None}
     ]
     assert chosen(text, entries) == expected
-    assert {line["outcome"] for line in expected} == {"registered", "skipped"}
+    assert {line["outcome"] for line in expected} == {"registered", "removed", "skipped"}
 
 
 def test_a_sink_takes_removals_and_no_other_lines(deployed: Cloud, entries: list[Json]) -> None:
@@ -223,9 +223,12 @@ def test_the_logs_are_those_of_the_functions_that_are_named(
 # --- The README's recipes -------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("environment", ["staging", "prod"])
+@pytest.mark.parametrize(
+    ("environment", "removed"),
+    [("staging", set()), ("prod", {"removed-for-good/v2/variables/variables.index"})],
+)
 def test_a_recipe_takes_the_right_lines(
-    deployed: Cloud, entries: list[Json], environment: str
+    deployed: Cloud, entries: list[Json], environment: str, removed: set[str]
 ) -> None:
     [call] = re.findall(
         rf"^\$ deploy/(notify)\.sh ({environment} .*--filter.*)$", README, re.MULTILINE
@@ -236,7 +239,7 @@ def test_a_recipe_takes_the_right_lines(
     lines = chosen(text, entries)
 
     assert {line["environment"] for line in lines} == {environment}
-    assert {line["gcs_path"] for line in lines} == {"promoted/v1/model.pkl"}
+    assert {line["gcs_path"] for line in lines} == {"promoted/v1/model.pkl", *removed}
 
 
 def test_the_message_in_the_readme_is_a_real_one(entries: list[Json]) -> None:
