@@ -10,12 +10,20 @@ NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 CHECKSUMS = ["AAAAAA==", "AAAAAA==", "BBBBBB=="]
 
 
-def expected_of(rows: list[Values]) -> dict[str, list[Values]]:
-    """Say what the views hold of one model, in the plainest way."""
+def expected_of(
+    rows: list[Values], removals: list[Values], at: datetime | None = None
+) -> dict[str, list[Values]]:
+    """Say what the views hold of one model, now or at a time, in the plainest way."""
     writes: dict[Any, Values] = {}
     for row in sorted(rows, key=lambda row: (row["generation"] is None, row["registered_at"])):
         # In these rows each minute has one write.
-        writes.setdefault((row["gcs_bucket"], row["gcs_path"], row["upload_timestamp"]), row)
+        if at is None or row["upload_timestamp"] <= at:
+            writes.setdefault((row["gcs_bucket"], row["gcs_path"], row["upload_timestamp"]), row)
+    gone: dict[Any, datetime] = {}
+    for row in removals:
+        if at is None or row["removed_at"] <= at:
+            key = row["gcs_bucket"], row["gcs_path"], row["upload_timestamp"]
+            gone[key] = min(row["removed_at"], gone.get(key, row["removed_at"]))
     history = defaultdict(list)
     for row in writes.values():
         history[row["environment"], row["gcs_path"]].append(row)
@@ -25,33 +33,57 @@ def expected_of(rows: list[Values]) -> dict[str, list[Values]]:
         number = int(path.split("/")[1].removeprefix("v"))
         versions[number, environment].append(of_path)
 
-    def contents(number: int, environment: str) -> set[Any]:
-        newest = [of_path[-1] for of_path in versions[number, environment]]
-        return {
-            (row["gcs_path"].split("/", 2)[2], row["crc32c"], row["file_size_bytes"])
-            for row in newest
-        }
+    def removed_at(row: Values) -> datetime | None:
+        return gone.get((row["gcs_bucket"], row["gcs_path"], row["upload_timestamp"]))
+
+    def newest(number: int, environment: str) -> list[Values]:
+        return [of_path[-1] for of_path in versions[number, environment]]
+
+    def live(number: int, environment: str) -> list[Values]:
+        return [row for row in newest(number, environment) if removed_at(row) is None]
+
+    def counted(number: int, environment: str) -> list[Values]:
+        """Those that are live; if none is, those that were removed last."""
+        ends = [end for row in newest(number, environment) if (end := removed_at(row))]
+        return live(number, environment) or [
+            row
+            for row in newest(number, environment)
+            if (end := removed_at(row)) and end >= max(ends) - timedelta(hours=1)
+        ]
+
+    def contents(number: int, environment: str) -> dict[str, set[Any]]:
+        found = defaultdict(set)
+        for row in counted(number, environment):
+            name = row["gcs_path"].split("/", 2)[2]
+            found[name].add((row["crc32c"], row["file_size_bytes"]))
+        return found
 
     def comparison(number: int, environment: str, before: str) -> str | None:
-        if (number, environment) not in versions:
+        if (number, environment) not in versions or not live(number, environment):
             return None
         if (number, before) not in versions:
             return "skipped"
         here, there = contents(number, environment), contents(number, before)
-        if any(checksum is None for _, checksum, _ in here | there):
+        every = [content for files in (here, there) for of in files.values() for content in of]
+        if any(checksum is None for checksum, _ in every):
             return "unknown"
-        return "identical" if here == there else "different"
+        if any(there.get(name) != content for name, content in here.items()):
+            return "different"
+        return "identical" if here == there else "incomplete"
 
     model_versions = [
         {
             "model_version": number,
             "environment": environment,
-            "files": len(files),
-            "total_bytes": sum(of_path[-1]["file_size_bytes"] for of_path in files),
+            "files": len(live(number, environment)),
+            "total_bytes": sum(row["file_size_bytes"] for row in live(number, environment)),
             "first_upload_timestamp": min(of_path[0]["upload_timestamp"] for of_path in files),
             "last_upload_timestamp": max(of_path[-1]["upload_timestamp"] for of_path in files),
-            "uploaders": sorted({of_path[-1]["uploader"] for of_path in files} - {None}),
+            "uploaders": sorted({row["uploader"] for row in counted(number, environment)} - {None}),
             "overwrites": sum(len(of_path) - 1 for of_path in files),
+            "removed_at": None
+            if live(number, environment)
+            else max(filter(None, map(removed_at, newest(number, environment)))),
             "staging_vs_dev": comparison(number, "staging", "dev")
             if environment == "staging"
             else None,
@@ -61,8 +93,9 @@ def expected_of(rows: list[Values]) -> dict[str, list[Values]]:
         }
         for (number, environment), files in sorted(versions.items())
     ]
-    in_dev = {row["model_version"] for row in model_versions if row["environment"] == "dev"}
-    latest = {row["environment"]: row for row in model_versions}  # the last, the highest
+    there_now = [row for row in model_versions if row["files"]]
+    in_dev = {row["model_version"] for row in there_now if row["environment"] == "dev"}
+    latest = {row["environment"]: row for row in there_now}  # the last, the highest
     return {
         "model_versions": model_versions,
         "promotions": [
@@ -114,3 +147,23 @@ def random_rows(name: str, chance: random.Random) -> list[Values]:
             }
             rows.append({**row, **lineage, "registered_at": NOON + timedelta(days=1)})
     return rows
+
+
+def random_removals(rows: list[Values], chance: random.Random) -> list[Values]:
+    """Make up removals of some of the writes: of old ones too, and some recorded twice."""
+    removals = []
+    for row in rows:
+        if chance.random() < 0.3:
+            continue
+        minutes = int((row["upload_timestamp"] - NOON).total_seconds()) // 60
+        removal = {
+            "gcs_bucket": row["gcs_bucket"],
+            "gcs_path": row["gcs_path"],
+            "generation": 1000 + minutes,
+            "upload_timestamp": row["upload_timestamp"],
+            "removed_at": row["upload_timestamp"] + timedelta(minutes=chance.randrange(1, 120)),
+            "recorded_at": NOON + timedelta(days=1),
+            "recorded_by": chance.choice(["archived", "deleted", "reconciliation"]),
+        }
+        removals += [removal] * (1 + (chance.random() < 0.2))
+    return removals

@@ -13,7 +13,7 @@ from google.cloud import bigquery
 
 from tests import ROOT
 from tests.conftest import insert
-from tests.plain_views import NOON, Values, expected_of, random_rows
+from tests.plain_views import NOON, Values, expected_of, random_removals, random_rows
 from tests.servers.emulator import VIEWS
 
 A, B = {"crc32c": "AAAAAA==", "file_size_bytes": 10}, {"crc32c": "BBBBBB==", "file_size_bytes": 10}
@@ -91,28 +91,34 @@ def test_the_columns_are_public(client: bigquery.Client, dataset: str) -> None:
         ("uploaders", "STRING"),
         ("overwrites", "INTEGER"),
         ("fingerprint", "STRING"),
-        ("gone_since", "TIMESTAMP"),
+        ("removed_at", "TIMESTAMP"),
+        ("uri", "STRING"),
     ]
-    behind = ["versions_behind_dev", "versions", "versions_total_bytes"]
+    files = [(f"{how}_files", "STRING") for how in ("different", "missing", "extra")]
+    behind = ["versions_behind_dev", "versions", "versions_total_bytes", "differing_versions"]
+    removed = ("removed_at", "TIMESTAMP")
 
-    assert columns(client, dataset, "registrations") == table
+    assert columns(client, dataset, "registrations") == [*table, removed]
     assert columns(client, dataset, "artifacts") == [
         *table,
         ("first_upload_timestamp", "TIMESTAMP"),
         ("overwrites", "INTEGER"),
-        ("gone_since", "TIMESTAMP"),
+        removed,
     ]
-    assert columns(client, dataset, "model_versions") == [*version, *contents, *compared]
+    assert columns(client, dataset, "model_versions") == [*version, *contents, *compared, *files]
     assert columns(client, dataset, "latest_models") == [
         *version,
         *contents,
         *compared,
+        *files,
         *((name, "INTEGER") for name in behind),
     ]
     assert columns(client, dataset, "promotions") == [
         *version[:2],
         *((f"{where}_upload_timestamp", "TIMESTAMP") for where in ("dev", "staging", "prod")),
         *compared,
+        *((f"{where}_last_upload_timestamp", "TIMESTAMP") for where in ("dev", "staging", "prod")),
+        *((f"{where}_removed_at", "TIMESTAMP") for where in ("dev", "staging", "prod")),
     ]
 
 
@@ -122,11 +128,13 @@ def test_each_view_names_only_those_before_it_and_the_table_is_read_once() -> No
     }
 
     assert set(files) == set(VIEWS)
-    for position, view in enumerate(VIEWS):
-        sources = re.findall(r"FROM `\$\{project\}\.\$\{dataset\}\.(.*?)`", files[view])
-        first, *others = sources
-        assert first in {"${table}", *VIEWS[:position]}
-        assert others == ["vanished"] * (view == "artifacts")
+    before = {"${table}", "removals"}
+    for view in VIEWS:
+        function, its_view = files[view].split("CREATE OR REPLACE VIEW")
+        place = r"FROM `\$\{project\}\.\$\{dataset\}\.(.*?)`"
+        assert {*re.findall(place, function)} <= before
+        assert re.findall(place + r"\(NULL\)", its_view) == [f"{view}_at"]
+        before = before - {"${table}"} | {f"{view}_at"}
 
 
 def test_an_artifact_is_its_newest_write_however_events_came(model: Model) -> None:
@@ -214,6 +222,14 @@ STAGING: list[tuple[list[Values], list[Values], str | None]] = [
     ([file("m", A)], [file("m", {**A, "file_size_bytes": 11})], "different"),  # another size
     ([file("m", A)], [file("n", A)], "different"),  # another name
     ([file("m", A)], [file("m", A), file("n", A)], "different"),  # one more
+    ([file("m", A), file("n", A)], [file("m", A)], "incomplete"),  # one is missing
+    ([file("m", A), file("n", A)], [file("m", B)], "different"),  # and one is another
+    ([file("m", A), file(".DS_Store", B)], [file("m", A), file("x/._m", B)], "identical"),
+    ([file("m", A), file("_SUCCESS", B)], [file("m", A), file("Thumbs.db", B)], "identical"),
+    ([file("m", A), file("__MACOSX/m", B)], [file("m", A)], "identical"),
+    ([file("m", A), file("a/.ipynb_checkpoints/m", B)], [file("m", A)], "identical"),
+    ([file("m", A), file("a_$folder$", {**B, "file_size_bytes": 0})], [file("m", A)], "identical"),
+    ([file("m", A), file("a_$folder$", B)], [file("m", A)], "incomplete"),  # it has content
     ([file("m", A), file("n", B)], [file("n", B), file("m", A)], "identical"),  # in any order
     ([file("m", A), file("n", B)], [file("m", B), file("n", A)], "different"),  # swapped
     ([file("a b", A)], [file("b", A), file("a", A)], "different"),
@@ -247,7 +263,7 @@ def test_staging_is_compared_with_dev_by_its_files(promoted: list[Model], case: 
     assert pick(promotion, "staging_vs_dev prod_vs_staging") == (expected, None)
     by_environment = {row["environment"]: row for row in model.view("model_versions")}
     fingerprints = [row["fingerprint"] for row in by_environment.values()]
-    if expected in {"identical", "different"}:
+    if expected in {"identical", "incomplete", "different"}:
         assert (len(set(fingerprints)) == 1) == (expected == "identical")
     if staging:
         assert by_environment["staging"]["staging_vs_dev"] == expected
@@ -331,28 +347,26 @@ def test_a_model_that_never_was_in_dev_is_behind_nothing(model: Model) -> None:
 
 
 class Gone:
-    """The table of what has vanished."""
+    """The table of removals."""
 
     def __init__(self, client: bigquery.Client, dataset: str) -> None:
         self._client, self._dataset = client, dataset
 
     def insert(self, *rows: Values) -> None:
-        """Add findings; one is that the first write in dev has vanished."""
-        given = [
-            {"gcs_bucket": "ml-models-dev", "generation": 1000, "found_at": at(50), **row}
-            for row in rows
-        ]
-        table = f"{self._dataset}.vanished"
+        """Add removals; one is that of the first write in dev."""
+        first = {"gcs_bucket": "ml-models-dev", "generation": 1000, "removed_at": at(50)}
+        given = [{**first, "recorded_at": at(51), "recorded_by": "archived", **row} for row in rows]
+        table = f"{self._dataset}.removals"
         assert not self._client.insert_rows_json(table, given, row_ids=[None] * len(given))
 
 
 @pytest.fixture
 def gone(client: bigquery.Client, dataset: str) -> Gone:
-    """Findings of reconciliation."""
+    """The removals of the module's registry."""
     return Gone(client, dataset)
 
 
-def test_a_file_that_has_vanished_does_not_count(model: Model, gone: Gone) -> None:
+def test_a_file_that_was_removed_does_not_count(model: Model, gone: Gone) -> None:
     model.insert(
         written(0, gcs_path="v1/a", uploader="ada", file_size_bytes=1, crc32c="A"),
         written(0, gcs_path="v1/b", uploader="bob", file_size_bytes=20, crc32c="B"),
@@ -360,19 +374,19 @@ def test_a_file_that_has_vanished_does_not_count(model: Model, gone: Gone) -> No
     )
     [before] = model.view("promotions")
     path = f"{model.name}/v1/b"
-    gone.insert({"gcs_path": path}, {"gcs_path": path, "found_at": at(55)})
+    gone.insert({"gcs_path": path}, {"gcs_path": path, "removed_at": at(55)})
 
     artifacts = {row["gcs_path"][-1]: row for row in model.view("artifacts")}
-    assert {name: row["gone_since"] for name, row in artifacts.items() if name == "b"} == {
+    assert {name: row["removed_at"] for name, row in artifacts.items() if name == "b"} == {
         "b": NOON + timedelta(minutes=50)
     }
     [dev] = model.view("model_versions", environment="dev")
-    assert pick(dev, "files total_bytes uploaders gone_since") == (1, 1, ["ada"], None)
+    assert pick(dev, "files total_bytes uploaders removed_at") == (1, 1, ["ada"], None)
     [after] = model.view("promotions")
-    assert (before["staging_vs_dev"], after["staging_vs_dev"]) == ("different", "identical")
+    assert (before["staging_vs_dev"], after["staging_vs_dev"]) == ("incomplete", "identical")
 
 
-def test_a_version_that_has_vanished_is_gone_and_compared_by_what_it_was(
+def test_a_version_that_was_removed_is_gone_and_compared_by_what_it_was(
     model: Model, gone: Gone
 ) -> None:
     model.insert(
@@ -384,7 +398,7 @@ def test_a_version_that_has_vanished_is_gone_and_compared_by_what_it_was(
 
     version, _, _ = model.view("model_versions")
     assert pick(version, "environment files total_bytes") == ("dev", 0, 0)
-    assert version["gone_since"] == NOON + timedelta(minutes=50)
+    assert version["removed_at"] == NOON + timedelta(minutes=50)
     assert [row["staging_vs_dev"] for row in model.view("promotions")] == ["identical", None]
     latest = model.view("latest_models")
     assert [pick(row, "environment model_version versions") for row in latest] == [
@@ -393,7 +407,7 @@ def test_a_version_that_has_vanished_is_gone_and_compared_by_what_it_was(
     ]
 
 
-def test_a_model_that_has_vanished_from_an_environment_is_not_the_latest_there(
+def test_a_model_that_was_removed_from_an_environment_is_not_the_latest_there(
     model: Model, gone: Gone
 ) -> None:
     model.insert(written(0))
@@ -406,10 +420,10 @@ def test_with_a_newer_generation_an_artifact_is_there_again(model: Model, gone: 
     model.insert(written(0), written(9))
     gone.insert({"gcs_path": f"{model.name}/v1/model.pkl"})
 
-    assert [row["gone_since"] for row in model.view("artifacts")] == [None]
+    assert [row["removed_at"] for row in model.view("artifacts")] == [None]
 
 
-def test_a_row_from_before_the_generations_can_vanish_too(model: Model, gone: Gone) -> None:
+def test_a_row_from_before_the_generations_can_be_removed_too(model: Model, gone: Gone) -> None:
     model.insert({"upload_timestamp": at(0)})
     gone.insert(
         {
@@ -423,28 +437,190 @@ def test_a_row_from_before_the_generations_can_vanish_too(model: Model, gone: Go
 
 
 def test_the_views_say_what_a_plain_program_says(client: bigquery.Client, dataset: str) -> None:
+    """Now, and at times before."""
     chance = random.Random(20260301)  # noqa: S311
     models = {(model := Model(client, dataset)).name: model for _ in range(60)}
     rows = {name: random_rows(name, chance) for name in models}
-    insert(
-        client,
-        dataset,
-        [
-            {key: str(v) if isinstance(v, datetime) else v for key, v in row.items()}
-            for of_model in rows.values()
-            for row in of_model
-        ],
-    )
-    found: dict[str, dict[str, list[Values]]] = defaultdict(lambda: defaultdict(list))
-    for view in ("model_versions", "promotions", "latest_models"):
-        query = f"SELECT * FROM {dataset}.{view} ORDER BY model_version, model_name"  # noqa: S608
-        for row in client.query_and_wait(query):
-            found[row.model_name][view].append(dict(row))
+    removals = {name: random_removals(rows[name], chance) for name in models}
 
-    for name in models:
-        for view, expected in expected_of(rows[name]).items():
-            key = lambda row: (row["model_version"], row.get("environment", ""))  # noqa: E731
-            actual = sorted(found[name][view], key=key)
-            assert expected == [
-                {column: row[column] for column in expected[0]} for row in actual
-            ], (name, view)
+    def as_json(made: dict[str, list[Values]]) -> list[Values]:
+        return [
+            {key: str(v) if isinstance(v, datetime) else v for key, v in row.items()}
+            for of_model in made.values()
+            for row in of_model
+        ]
+
+    insert(client, dataset, as_json(rows))
+    given = as_json(removals)
+    assert not client.insert_rows_json(f"{dataset}.removals", given, row_ids=[None] * len(given))
+    key = lambda row: (row["model_version"], row.get("environment", ""))  # noqa: E731
+    for minutes in (None, 20, 50, 100):
+        time = None if minutes is None else NOON + timedelta(minutes=minutes)
+        argument = "NULL" if time is None else f"TIMESTAMP '{time:%F %T}+00'"
+        found: dict[str, dict[str, list[Values]]] = defaultdict(lambda: defaultdict(list))
+        for view in ("model_versions", "promotions", "latest_models"):
+            query = f"SELECT * FROM {dataset}.{view}_at({argument})"  # noqa: S608
+            for row in client.query_and_wait(query):
+                found[row.model_name][view].append(dict(row))
+        for name in models:
+            for view, expected in expected_of(rows[name], removals[name], time).items():
+                actual = sorted(found[name][view], key=key)
+                assert expected == [
+                    {column: row[column] for column in (expected or actual)[0]} for row in actual
+                ], (name, view, minutes)
+
+
+# --- Removals, and what was there at a time -------------------------------------------------------
+
+
+def test_what_was_there_is_known_for_any_time(model: Model, gone: Gone) -> None:
+    model.insert(written(0, **A), written(20, **B))
+    path = f"{model.name}/v1/model.pkl"
+    gone.insert(
+        {"gcs_path": path, "removed_at": at(20)},
+        {"gcs_path": path, "generation": 1020, "upload_timestamp": at(20), "removed_at": at(40)},
+    )
+
+    def there(minutes: int) -> list[tuple[object, ...]]:
+        view = f"model_versions_at(TIMESTAMP '{at(minutes)}')"
+        return [pick(row, "files overwrites removed_at") for row in model.view(view)]
+
+    assert there(-1) == []
+    assert there(10) == [(1, 0, None)]
+    assert there(20) == there(30) == [(1, 1, None)]
+    assert there(40) == there(400) == [(0, 1, NOON + timedelta(minutes=40))]
+
+
+def test_the_earliest_removal_counts_and_a_later_fact_takes_it_back(
+    model: Model, gone: Gone
+) -> None:
+    model.insert(written(0))
+    path = {"gcs_path": f"{model.name}/v1/model.pkl"}
+    gone.insert(
+        path | {"removed_at": at(30), "recorded_by": "reconciliation"},
+        path | {"removed_at": at(10)},
+    )
+    [removed] = model.view("artifacts")
+    gone.insert(path | {"removed_at": None, "recorded_at": at(60)})
+    [back] = model.view("artifacts")
+    [meanwhile] = model.view(f"artifacts_at(TIMESTAMP '{at(45)}')")
+    gone.insert(path | {"removed_at": at(90), "recorded_at": at(91)})
+    [again] = model.view("artifacts")
+
+    assert removed["removed_at"] == meanwhile["removed_at"] == NOON + timedelta(minutes=10)
+    assert back["removed_at"] is None
+    assert again["removed_at"] == NOON + timedelta(minutes=90)
+
+
+def test_what_is_removed_before_its_registration_is_gone(model: Model, gone: Gone) -> None:
+    gone.insert({"gcs_path": f"{model.name}/v1/model.pkl"})
+    model.insert(written(0, registered_at=at(600)))
+
+    assert model.view("latest_models") == []
+
+
+def test_tidying_up_makes_nothing_different(model: Model, gone: Gone) -> None:
+    """Of two files in staging, prod has one. In the nights after, both vanish from staging."""
+    model.insert(
+        written(0, environment="staging", gcs_path="v1/a", **A),
+        written(1, environment="staging", gcs_path="v1/b", **B),
+        written(2, environment="prod", gcs_path="v1/a", **A),
+    )
+    said = [model.view("promotions")[0]["prod_vs_staging"]]
+    for name, minutes in (("b", 1), ("a", 0)):
+        gone.insert(
+            {
+                "gcs_bucket": "ml-models-staging",
+                "gcs_path": f"{model.name}/v1/{name}",
+                "generation": 1000 + minutes,
+                "removed_at": at(2000 - 1500 * minutes),
+            }
+        )
+        said.append(model.view("promotions")[0]["prod_vs_staging"])
+
+    assert said == ["incomplete", "identical", "identical"]
+
+
+def test_a_folder_that_was_moved_into_place_is_the_same(model: Model, gone: Gone) -> None:
+    """A SavedModel is written under another name first; staging gets what is there then."""
+    model.insert(
+        written(0, gcs_path="v1/_temp/part-0", **A),
+        written(1, gcs_path="v1/part-0", **A),
+        written(5, environment="staging", gcs_path="v1/part-0", **A),
+    )
+    gone.insert({"gcs_path": f"{model.name}/v1/_temp/part-0", "removed_at": at(1)})
+
+    [row] = model.view("promotions")
+    assert row["staging_vs_dev"] == "identical"
+
+
+def test_every_version_that_differs_is_named_and_so_are_its_files(model: Model) -> None:
+    model.insert(
+        *in_environments(
+            staging=[file("m", A), file("n", A), file("o", A)],
+            prod=[file("m", B), file("n", A), file("p", A)],
+        ),
+        written(9, model_version=2, environment="staging", gcs_path="v2/m", **A),
+        written(10, model_version=2, environment="prod", gcs_path="v2/m", **A),
+        written(11, model_version=3, environment="prod", gcs_path="v3/m", **A),
+    )
+
+    [row] = model.view("model_versions", environment="prod", model_version=1)
+    files = "different_files missing_files extra_files"
+    assert pick(row, f"prod_vs_staging {files}") == ("different", ["m"], ["o"], ["p"])
+    [latest] = model.view("latest_models", environment="prod")
+    assert pick(latest, "model_version differing_versions") == (3, [3, 1])
+
+
+# --- What happened ----------------------------------------------------------------------------------
+
+
+def test_changes_are_told_apart_and_what_belongs_together_is_one(model: Model, gone: Gone) -> None:
+    model.insert(
+        written(0, gcs_path="v1/a", uploader="ada", **A),
+        written(5, gcs_path="v1/b", uploader="bob", **A),  # within ten minutes
+        written(40, gcs_path="v1/c", **A),  # a file that was missing
+        written(100, gcs_path="v1/a", **B),
+        written(200, gcs_path="v1/a", **B),  # the same bytes
+        written(400, gcs_path="v1/b", **A),  # it was removed before
+    )
+    gone.insert(
+        {"gcs_path": f"{model.name}/v1/a", "removed_at": at(100)},  # overwritten
+        {"gcs_path": f"{model.name}/v1/a", "generation": 1100, "removed_at": at(200)},
+        {"gcs_path": f"{model.name}/v1/b", "generation": 1005, "removed_at": at(300)},
+        {"gcs_path": f"{model.name}/v1/c", "generation": 1040, "removed_at": at(305)},
+        {"gcs_path": f"{model.name}/v1/c", "generation": 1040, "removed_at": at(305)},
+        {
+            "gcs_path": f"{model.name}/v1/c",
+            "generation": 1040,
+            "removed_at": None,
+            "recorded_at": at(500),
+        },
+    )
+
+    rows = sorted(model.view("changes"), key=lambda row: row["changed_at"])
+    minutes = [
+        tuple(int((row[end] - NOON).total_seconds()) // 60 for end in ("changed_at", "ended_at"))
+        for row in rows
+    ]
+    assert [(row["change"], row["files"]) for row in rows] == [
+        ("arrived", 2),
+        ("completed", 1),
+        ("overwritten", 1),
+        ("rewritten", 1),
+        ("removed", 2),
+        ("reappeared", 1),
+        ("reappeared", 1),
+    ]
+    assert minutes == [
+        (0, 5),
+        (40, 40),
+        (100, 100),
+        (200, 200),
+        (300, 305),
+        (400, 400),
+        (500, 500),
+    ]
+    assert pick(rows[0], "total_bytes uploaders") == (20, ["ada", "bob"])
+    before = model.view(f"changes_at(TIMESTAMP '{at(150)}')")
+    assert {row["change"] for row in before} == {"arrived", "completed", "overwritten"}
