@@ -10,60 +10,61 @@ NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 CHECKSUMS = ["AAAAAA==", "AAAAAA==", "BBBBBB=="]
 
 
-def expected_of(
-    rows: list[Values], removals: list[Values], at: datetime | None = None
-) -> dict[str, list[Values]]:
-    """Say what the views hold of one model, now or at a time, in the plainest way."""
-    writes: dict[Any, Values] = {}
-    for row in sorted(rows, key=lambda row: (row["generation"] is None, row["registered_at"])):
-        # In these rows each minute has one write.
-        if at is None or row["upload_timestamp"] <= at:
-            writes.setdefault((row["gcs_bucket"], row["gcs_path"], row["upload_timestamp"]), row)
-    gone: dict[Any, datetime] = {}
-    for row in removals:
-        if at is None or row["removed_at"] <= at:
-            key = row["gcs_bucket"], row["gcs_path"], row["upload_timestamp"]
-            gone[key] = min(row["removed_at"], gone.get(key, row["removed_at"]))
-    history = defaultdict(list)
-    for row in writes.values():
-        history[row["environment"], row["gcs_path"]].append(row)
-    versions = defaultdict(list)
-    for (environment, path), of_path in history.items():
-        of_path.sort(key=lambda row: row["upload_timestamp"])
-        number = int(path.split("/")[1].removeprefix("v"))
-        versions[number, environment].append(of_path)
+class Plain:
+    """What the views hold of one model, now or at a time, said in the plainest way."""
 
-    def removed_at(row: Values) -> datetime | None:
-        return gone.get((row["gcs_bucket"], row["gcs_path"], row["upload_timestamp"]))
+    def __init__(self, rows: list[Values], removals: list[Values], at: datetime | None) -> None:
+        writes: dict[Any, Values] = {}
+        for row in sorted(rows, key=lambda row: (row["generation"] is None, row["registered_at"])):
+            if at is None or row["upload_timestamp"] <= at:
+                writes.setdefault(write_of(row), row)
+        self.gone: dict[Any, datetime] = {}
+        for row in removals:
+            if at is None or row["removed_at"] <= at:
+                end = row["removed_at"]
+                self.gone[write_of(row)] = min(end, self.gone.get(write_of(row), end))
+        history = defaultdict(list)
+        for row in writes.values():
+            history[row["environment"], row["gcs_path"]].append(row)
+        self.versions = defaultdict(list)
+        for (environment, path), of_path in history.items():
+            of_path.sort(key=lambda row: row["upload_timestamp"])
+            number = int(path.split("/")[1].removeprefix("v"))
+            self.versions[number, environment].append(of_path)
 
-    def newest(number: int, environment: str) -> list[Values]:
-        return [of_path[-1] for of_path in versions[number, environment]]
+    def ends(self, number: int, environment: str) -> list[tuple[Values, datetime | None]]:
+        """The newest write of each file, and when that was removed."""
+        newest = [of_path[-1] for of_path in self.versions[number, environment]]
+        return [(row, self.gone.get(write_of(row))) for row in newest]
 
-    def live(number: int, environment: str) -> list[Values]:
-        return [row for row in newest(number, environment) if removed_at(row) is None]
+    def live(self, number: int, environment: str) -> list[Values]:
+        return [row for row, end in self.ends(number, environment) if end is None]
 
-    def counted(number: int, environment: str) -> list[Values]:
+    def removed_at(self, number: int, environment: str) -> datetime | None:
+        ends = [end for _, end in self.ends(number, environment)]
+        return None if None in ends else max(filter(None, ends))
+
+    def counted(self, number: int, environment: str) -> list[Values]:
         """Those that are live; if none is, those that were removed last."""
-        ends = [end for row in newest(number, environment) if (end := removed_at(row))]
-        return live(number, environment) or [
-            row
-            for row in newest(number, environment)
-            if (end := removed_at(row)) and end >= max(ends) - timedelta(hours=1)
-        ]
+        last = self.removed_at(number, environment)
+        if last is None:
+            return self.live(number, environment)
+        near = last - timedelta(hours=1)
+        return [row for row, end in self.ends(number, environment) if end and end >= near]
 
-    def contents(number: int, environment: str) -> dict[str, set[Any]]:
+    def contents(self, number: int, environment: str) -> dict[str, set[Any]]:
         found = defaultdict(set)
-        for row in counted(number, environment):
+        for row in self.counted(number, environment):
             name = row["gcs_path"].split("/", 2)[2]
             found[name].add((row["crc32c"], row["file_size_bytes"]))
         return found
 
-    def comparison(number: int, environment: str, before: str) -> str | None:
-        if (number, environment) not in versions or not live(number, environment):
+    def comparison(self, number: int, environment: str, before: str) -> str | None:
+        if (number, environment) not in self.versions or not self.live(number, environment):
             return None
-        if (number, before) not in versions:
+        if (number, before) not in self.versions:
             return "skipped"
-        here, there = contents(number, environment), contents(number, before)
+        here, there = self.contents(number, environment), self.contents(number, before)
         every = [content for files in (here, there) for of in files.values() for content in of]
         if any(checksum is None for checksum, _ in every):
             return "unknown"
@@ -71,46 +72,55 @@ def expected_of(
             return "different"
         return "identical" if here == there else "incomplete"
 
-    model_versions = [
-        {
+    def compared(self, number: int) -> Values:
+        return {
+            "staging_vs_dev": self.comparison(number, "staging", "dev"),
+            "prod_vs_staging": self.comparison(number, "prod", "staging"),
+        }
+
+    def model_version(self, number: int, environment: str) -> Values:
+        files = self.versions[number, environment]
+        live = self.live(number, environment)
+        people = {row["uploader"] for row in self.counted(number, environment)} - {None}
+        own = {"staging": "staging_vs_dev", "prod": "prod_vs_staging"}.get(environment)
+        return {
             "model_version": number,
             "environment": environment,
-            "files": len(live(number, environment)),
-            "total_bytes": sum(row["file_size_bytes"] for row in live(number, environment)),
+            "files": len(live),
+            "total_bytes": sum(row["file_size_bytes"] for row in live),
             "first_upload_timestamp": min(of_path[0]["upload_timestamp"] for of_path in files),
             "last_upload_timestamp": max(of_path[-1]["upload_timestamp"] for of_path in files),
-            "uploaders": sorted({row["uploader"] for row in counted(number, environment)} - {None}),
+            "uploaders": sorted(people),
             "overwrites": sum(len(of_path) - 1 for of_path in files),
-            "removed_at": None
-            if live(number, environment)
-            else max(filter(None, map(removed_at, newest(number, environment)))),
-            "staging_vs_dev": comparison(number, "staging", "dev")
-            if environment == "staging"
-            else None,
-            "prod_vs_staging": comparison(number, "prod", "staging")
-            if environment == "prod"
-            else None,
+            "removed_at": self.removed_at(number, environment),
+            **{key: value if key == own else None for key, value in self.compared(number).items()},
         }
-        for (number, environment), files in sorted(versions.items())
-    ]
-    there_now = [row for row in model_versions if row["files"]]
-    in_dev = {row["model_version"] for row in there_now if row["environment"] == "dev"}
-    latest = {row["environment"]: row for row in there_now}  # the last, the highest
+
+
+def write_of(row: Values) -> Any:  # noqa: ANN401 - a key
+    """What makes a write the one that it is: in these rows each minute has one."""
+    return row["gcs_bucket"], row["gcs_path"], row["upload_timestamp"]
+
+
+def expected_of(
+    rows: list[Values], removals: list[Values], at: datetime | None
+) -> dict[str, list[Values]]:
+    """Say what each view holds of one model."""
+    plain = Plain(rows, removals, at)
+    model_versions = [plain.model_version(*key) for key in sorted(plain.versions)]
+    there = [row for row in model_versions if row["files"]]
+    in_dev = {row["model_version"] for row in there if row["environment"] == "dev"}
+    latest = {row["environment"]: row for row in there}  # the last, the highest
+    columns = ("model_version", "environment", "files", "overwrites")
     return {
         "model_versions": model_versions,
         "promotions": [
-            {
-                "model_version": number,
-                "staging_vs_dev": comparison(number, "staging", "dev"),
-                "prod_vs_staging": comparison(number, "prod", "staging"),
-            }
-            for number in sorted({number for number, _ in versions})
+            {"model_version": number, **plain.compared(number)}
+            for number in sorted({number for number, _ in plain.versions})
         ],
         "latest_models": [
             {
-                **{
-                    key: row[key] for key in ("model_version", "environment", "files", "overwrites")
-                },
+                **{key: row[key] for key in columns},
                 "versions_behind_dev": sum(number > row["model_version"] for number in in_dev),
             }
             for row in sorted(

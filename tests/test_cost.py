@@ -63,7 +63,7 @@ def test_amounts_have_the_digits_that_matter(amount: float, expected: str) -> No
 
 
 @pytest.mark.parametrize(
-    ("file", "columns"), [("2-models", cost.MODELS), ("3-vanished", cost.VANISHED)]
+    ("file", "columns"), [("2-models", cost.MODELS), ("3-removals", cost.REMOVALS)]
 )
 def test_the_columns_are_those_of_the_tables(file: str, columns: dict[str, int]) -> None:
     [definition] = re.findall(

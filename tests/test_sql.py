@@ -2,7 +2,6 @@
 
 import re
 import shlex
-import string
 from datetime import UTC, datetime
 from typing import cast
 
@@ -13,7 +12,7 @@ from registry import inventory as module
 from registry.inventory import Filter, Inventory
 from tests import PROJECT, ROOT
 from tests.conftest import tracked
-from tests.servers.emulator import make_registry
+from tests.servers.emulator import make_registry, sql_of
 from tests.servers.googlesql import GoogleSql, InvalidSql
 
 # BigQuery's own views that the scripts read, with the columns of Google's reference.
@@ -77,12 +76,13 @@ def kinds(engine: GoogleSql, sql: str) -> list[str]:
         ("1-dataset", ["CreateSchema"]),
         ("2-models", ["CreateTable", "AlterTable"]),
         ("3-removals", ["CreateTable"]),
-        ("4-registrations", ["CreateView"]),
-        ("5-artifacts", ["CreateView"]),
-        ("6-model_versions", ["CreateView"]),
-        ("7-promotions", ["CreateView"]),
-        ("8-latest_models", ["CreateView"]),
-        ("9-access-function", ["Grant"] * 2),
+        ("4-registrations", ["CreateTableFunction", "CreateView"]),
+        ("5-artifacts", ["CreateTableFunction", "CreateView"]),
+        ("5-changes", ["CreateTableFunction", "CreateView"]),
+        ("6-model_versions", ["CreateTableFunction", "CreateView"]),
+        ("7-promotions", ["CreateTableFunction", "CreateView"]),
+        ("8-latest_models", ["CreateTableFunction", "CreateView"]),
+        ("9-access-function", ["Grant"] * 3),
         ("9-access-page", ["Grant"]),
         ("9-access-reconciliation", ["Grant"] * 3),
     ],
@@ -90,11 +90,10 @@ def kinds(engine: GoogleSql, sql: str) -> list[str]:
 def test_a_file_of_statements_can_be_run_again(
     name: str, expected: list[str], engine: GoogleSql
 ) -> None:
-    sql = string.Template((ROOT / f"deploy/bigquery/{name}.sql").read_text())
-    values = {"project": PROJECT, "dataset": "ml_registry", "table": "models", "location": "US"}
     member = "serviceAccount:someone@soufianesys.iam.gserviceaccount.com"
+    sql = sql_of(name[2:], dataset="ml_registry", member=member)
 
-    assert kinds(engine, sql.substitute(values, member=member)) == expected
+    assert kinds(engine, sql) == expected
 
 
 def test_each_file_of_statements_is_in_the_table_above() -> None:

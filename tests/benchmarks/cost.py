@@ -82,16 +82,18 @@ MODELS = {
     "md5_hash": _text(len("CY9rzUYh03PK3k6DJie09g==")),
     "metadata": 130,  # JSON: the uploader, a Git commit, the id of a run
 }
-VANISHED = {
+REMOVALS = {
     "gcs_bucket": MODELS["gcs_bucket"],
     "gcs_path": MODELS["gcs_path"],
     "generation": _NUMBER,
     "upload_timestamp": _TIME,
-    "found_at": _TIME,
+    "removed_at": _TIME,
+    "recorded_at": _TIME,
+    "recorded_by": _text(len("archived")),
 }
-VANISHED_SHARE = 0.1  # rows in it for each row in models
+REMOVED_SHARE = 0.1  # rows in it for each row in models
 
-# What a query must read of models. All but the first read all of vanished too.
+# What a query must read of models. Each reads removals too, but for who recorded them.
 _KEYS = {"model_name", "model_version", "environment", "gcs_bucket", "gcs_path"}
 _NEWEST = _KEYS | {"upload_timestamp", "registered_at", "generation", "crc32c"}
 _VERSIONS = _NEWEST | {"file_size_bytes", "uploader"}
@@ -101,9 +103,10 @@ READ = {
     "`model_versions`": _VERSIONS,
     "`promotions`": _VERSIONS - {"uploader"},
     "`latest_models`, the page": _VERSIONS,
-    "the reconciliation": _NEWEST,
+    "`changes`": _VERSIONS | {"metadata"},
+    "the reconciliation": _NEWEST | {"file_size_bytes", "metadata"},
 }
-ONE_TABLE = "`registrations`"
+_READ_OF_REMOVALS = set(REMOVALS) - {"recorded_by"}
 
 
 class Cost(NamedTuple):
@@ -160,8 +163,8 @@ def scanned(name: str, rows: int) -> list[float]:
     filter by the day of registration, and one day's rows are too few for clustering to help.
     """
     models = rows * sum(size for column, size in MODELS.items() if column in READ[name])
-    vanished = rows * VANISHED_SHARE * sum(VANISHED.values())
-    return [models] if name == ONE_TABLE else [models, vanished]
+    removals = rows * REMOVED_SHARE * sum(REMOVALS[column] for column in _READ_OF_REMOVALS)
+    return [models, removals]
 
 
 def query(name: str, rows: int) -> float:
@@ -239,7 +242,7 @@ def _scans() -> Iterator[str]:
         head += [f"{size:,} rows, MB", "1,000 times, USD"]
     rows = []
     for name, columns in READ.items():
-        both = len(columns) + (0 if name == ONE_TABLE else len(VANISHED))
+        both = len(columns) + len(_READ_OF_REMOVALS)
         row = [name, str(both)]
         for size in sizes:
             row += [f"{sum(scanned(name, size)) / MIB:.1f}", usd(1000 * query(name, size))]

@@ -40,10 +40,11 @@ def client_of(bigquery_url: str, project: str = PROJECT) -> bigquery.Client:
     )
 
 
-def sql_of(name: str, *, dataset: str, table: str = "models") -> str:
+def sql_of(name: str, *, dataset: str, table: str = "models", member: str = "") -> str:
     """Return a file of deploy/bigquery/, named without its number."""
     [path] = (ROOT / "deploy/bigquery").glob(f"?-{name}.sql")
     values = {"project": PROJECT, "dataset": dataset, "table": table, "location": "US"}
+    values["member"] = member
     return re.sub(r"\$\{(\w+)\}", lambda found: values[found[1]], path.read_text())
 
 
