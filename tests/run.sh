@@ -31,12 +31,13 @@ main() {
   # local system. Only the views' process uses GoogleSQL, so a new machine compiles it once.
   coverage erase
   start checks
-  start local tests/test_local.py tests/test_browser.py tests/test_readme.py
+  start local tests/test_local.py tests/test_browser.py tests/test_readme.py tests/test_faces.py tests/test_removals.py
   start deploy tests/test_deploy.py tests/test_answer.py
   start scripts tests/test_deploy_scripts.py tests/test_monitoring.py tests/test_setup.py tests/test_gcloud.py
-  start operations tests/test_notify.py tests/test_replay.py tests/test_upgrade.py
+  start operations tests/test_triggers.py tests/test_notify.py tests/test_replay.py tests/test_upgrade.py
   start faults tests/test_soak.py tests/test_fuzz.py tests/test_security.py
-  start benchmarks tests/test_benchmarks.py tests/test_requirements.py tests/test_local_storage.py
+  start benchmarks tests/test_benchmarks.py tests/test_requirements.py tests/test_local_storage.py \
+    tests/test_local_generations.py
   # Only these measure: the others test what runs in other processes, and would take a third longer.
   measured=(coverage run --parallel-mode -m)
   start views tests/test_sql.py tests/test_views.py tests/test_history.py tests/test_forget.py tests/test_inventory.py tests/test_page.py \

@@ -6,6 +6,7 @@ import re
 import shlex
 import subprocess
 import sys
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -126,17 +127,21 @@ def test_the_options_of_the_tests_are_those_that_exist() -> None:
 
 
 SQL = re.findall(r"^```sql\n(.*?)^```$", ALL, re.DOTALL | re.MULTILINE)
+# The day of the examples, and one that the sample data always has.
+A_DAY = "2026-09-01"
+MONTH_AGO = (datetime.now(UTC) - timedelta(days=30)).date().isoformat()
 ASKED = sorted({line for line in COMMANDS if "-m registry" in line})
 
 
 @pytest.mark.parametrize("sql", SQL)
 def test_the_questions_in_sql_have_answers_in_the_sample_data(sql: str, system: Local) -> None:
-    assert list(system.bigquery.query_and_wait(sql))
+    assert list(system.bigquery.query_and_wait(sql.replace(A_DAY, MONTH_AGO)))
 
 
 @pytest.mark.parametrize("command", ASKED)
 def test_the_questions_to_the_command_line_have_answers(command: str, system: Local) -> None:
-    answer = json.loads(system.run("bash", "-c", command.partition(" | ")[0]))
+    asked = command.partition(" | ")[0].replace(A_DAY, MONTH_AGO)
+    answer = json.loads(system.run("bash", "-c", asked))
 
     assert (answer == []) == ("reconcile" in command)  # in the sample data nothing differs
 
@@ -153,7 +158,7 @@ def test_the_views_have_the_columns_that_are_listed(system: Local) -> None:
         columns[view] = [*(columns[those[1]] if those else []), *more]
         there = system.bigquery.get_table(f"ml_registry.{view}").schema
         assert [field.name for field in there] == columns[view], view
-    assert len(columns) == 6
+    assert len(columns) == 7
 
 
 def test_the_readme_is_short() -> None:

@@ -135,7 +135,7 @@ class GoogleSql:
         """Yield each statement as GoogleSQL understands it, and define what it defines."""
         position = 0
         while sql := sql.encode()[position:].decode().strip():
-            sql = self._expanded(sql, job_config)
+            sql = self._expanded(sql)
             request = service.AnalyzeRequest(
                 options=_options(job_config),
                 simple_catalog=self._catalog(job_config),
@@ -167,7 +167,7 @@ class GoogleSql:
                 added = [_unpacked(action).column_definition for action in base.alter_action_list]
                 columns += [(c.name, c.type) for c in added if c.name not in there]
 
-    def _expanded(self, sql: str, job_config: Config) -> str:
+    def _expanded(self, sql: str) -> str:
         """
         Replace each call of a table function by its query, with the argument filled in.
 
@@ -175,18 +175,18 @@ class GoogleSql:
         """
 
         def query_of(call: re.Match[str]) -> str:
-            for name in self._functions:
-                if call[1].strip("`") in self._spellings(name, job_config):
-                    argument = f"CAST({call[2]} AS TIMESTAMP)"
-                    return f"({re.sub(r'\bas_of\b', argument, self._functions[name])})"
-            return call[0]
+            query = self._functions.get(_name([call[1].strip("`")]))
+            if query is None:
+                return call[0]
+            argument = f"CAST({call[2]} AS TIMESTAMP)"
+            return f"({re.sub(r'\bas_of\b', argument, query)})"
 
         return re.sub(
-            r"(`[\w.-]+_at`|[\w.]+_at)\((NULL|as_of|@\w+|TIMESTAMP '[^']*')\)", query_of, sql
+            r"(`[\w.:-]+_at`|[\w.]+_at)\((NULL|as_of|@\w+|TIMESTAMP '[^']*')\)", query_of, sql
         )
 
     def _evaluate(self, sql: str, job_config: Config) -> tuple[list[tuple[str, TypeProto]], Any]:
-        sql = self._expanded(sql, job_config)
+        sql = self._expanded(sql)
         for dataset in {name.partition(".")[0] for name in self._columns}:
             # The service finds the rows of a table only by a name of one part.
             sql = re.sub(rf"(?<![`.\w]){dataset}\.(\w+)", rf"`{dataset}.\1`", sql)
