@@ -20,6 +20,7 @@ FINALIZED = "google.cloud.storage.object.v1.finalized"
 DELETED = "google.cloud.storage.object.v1.deleted"
 ARCHIVED = "google.cloud.storage.object.v1.archived"
 
+_TYPES = (FINALIZED, DELETED, ARCHIVED)  # no set: in a structured event a type may be a list
 _PUBLISHED = "google.cloud.pubsub.topic.v1.messagePublished"
 # The types of a bucket's notifications, and of the same as events.
 _NOTIFICATIONS = {
@@ -68,7 +69,7 @@ class StorageObject:
             OtherEventType: It is another event.
             InvalidEvent: A required fact is missing or unreadable.
         """
-        if event["type"] not in {FINALIZED, DELETED, ARCHIVED}:
+        if event["type"] not in _TYPES:
             raise OtherEventType(
                 f"expected an event of type {FINALIZED}, found {shorten(event['type'])}: deploy the"
                 f" function with --trigger-event-filters=type={FINALIZED} and"

@@ -38,8 +38,8 @@ def dataset(client: bigquery.Client, request: pytest.FixtureRequest) -> Iterator
 @pytest.fixture
 def insert(client: bigquery.Client, dataset: str) -> Insert:
     """Make the table and its view; return a function which adds a row to it."""
-    apply_sql(client, "models", dataset=dataset)
-    apply_sql(client, "registrations", dataset=dataset)
+    for name in ("models", "removals", "registrations"):
+        apply_sql(client, name, dataset=dataset)
 
     def row(**columns: object) -> None:
         values = {
@@ -101,8 +101,8 @@ def test_a_table_of_nine_columns_is_brought_up_to_date_with_its_rows(
         " ('m', 1, 'dev', 'b-dev', 'm/v1/f', 7, NULL, 'ada', TIMESTAMP '2026-03-01 12:00:00+00')"
     )
 
-    apply_sql(client, "models", dataset=dataset)
-    apply_sql(client, "registrations", dataset=dataset)
+    for name in ("models", "removals", "registrations"):
+        apply_sql(client, name, dataset=dataset)
 
     assert columns(client, f"{dataset}.models") == COLUMNS
     [row] = client.query_and_wait(f"SELECT * FROM {dataset}.registrations")  # noqa: S608
@@ -110,16 +110,18 @@ def test_a_table_of_nine_columns_is_brought_up_to_date_with_its_rows(
 
 
 def test_the_table_may_have_another_name(client: bigquery.Client, dataset: str) -> None:
-    apply_sql(client, "models", dataset=dataset, table="uploads")
-    apply_sql(client, "registrations", dataset=dataset, table="uploads")
+    for name in ("models", "removals", "registrations"):
+        apply_sql(client, name, dataset=dataset, table="uploads")
 
     assert columns(client, f"{dataset}.uploads") == COLUMNS
 
 
-def test_the_view_has_the_tables_columns(client: bigquery.Client, registry: str) -> None:
+def test_the_view_has_the_tables_columns_and_when_it_was_removed(
+    client: bigquery.Client, registry: str
+) -> None:
     names = [name for name, _, _ in columns(client, f"{registry}.registrations")]
 
-    assert names == [name for name, _, _ in COLUMNS]
+    assert names == [*(name for name, _, _ in COLUMNS), "removed_at"]
 
 
 def test_an_event_that_came_twice_is_one_registration_the_first(

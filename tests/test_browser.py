@@ -112,9 +112,9 @@ def test_the_odd_ones_stand_out_at_first_sight(visit: Visit) -> None:
     expect(visit.page.get_by_role("alert")).to_contain_text("fraud-detection v3")
     rows = visit.page.locator(".models tbody tr").all()
     colours = {row.locator("th").inner_text(): background(row) for row in rows}
-    assert [name for name, colour in colours.items() if colour != colours["churn"]] == [
-        *("fraud-detection", "price-elasticity", "sentiment")  # the last two skipped staging
-    ]
+    odd = {name for name, colour in colours.items() if colour != colours["churn"]}
+    # The last two skipped staging; so did a model of another test.
+    assert odd - {"python"} == {"fraud-detection", "price-elasticity", "sentiment"}
 
 
 def test_a_model_has_its_picture_its_versions_and_their_files(visit: Visit) -> None:

@@ -253,7 +253,7 @@ def row_of(data: object) -> dict[str, Any] | None:
         "gcs_path": name,
         "file_size_bytes": str(size),
         "upload_timestamp": time,
-        "uploader": uploader if isinstance(uploader, str) else None,
+        "uploader": uploader if uploader and isinstance(uploader, str) else None,
         "generation": str(generation),
         "crc32c": crc32c,
         "md5_hash": md5_hash,
@@ -263,7 +263,7 @@ def row_of(data: object) -> dict[str, Any] | None:
 
 @dataclass(frozen=True, kw_only=True)
 class Result:
-    """What came of a request: the row without its time, if one was written, and the line."""
+    """What came of a request: the registration without its time, if there is one, and the line."""
 
     row: dict[str, Any] | None
     line: dict[str, Any]
@@ -292,7 +292,11 @@ class Target:
         rows = [sent["json"] for r in self.bigquery.requests for sent in r.body["rows"]]
         assert len(rows) <= 1
         assert rows == [*self.bigquery.rows.values()] or failed
-        assert bool(rows) == (line["outcome"] in {"registered", "failed"})
+        assert bool(rows) == (line["outcome"] in {"registered", "removed", "failed"})
+        if line["outcome"] == "removed":
+            [row] = rows
+            assert before <= datetime.fromisoformat(row["recorded_at"]) <= after
+            return Result(row=None, line=line, status=status)
         for row in rows:
             assert before <= datetime.fromisoformat(row.pop("registered_at")) <= after
             row["upload_timestamp"] = datetime.fromisoformat(row["upload_timestamp"])

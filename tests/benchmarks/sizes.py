@@ -31,12 +31,13 @@ MODEL = 100  # files in a model
 ROWS = """
 INSERT INTO {dataset}.models (
   model_name, model_version, environment, gcs_bucket, gcs_path, file_size_bytes, upload_timestamp,
-  uploader, registered_at, generation, crc32c
+  uploader, registered_at, generation, crc32c, metadata
 )
 SELECT
   FORMAT('model-%05d', DIV(i, 100)), MOD(DIV(i, 10), 10), 'dev', 'b-{size}-dev',
   FORMAT('model-%05d/v%d/file-%d.bin', DIV(i, 100), MOD(DIV(i, 10), 10), MOD(i, 10)), 1048576,
-  TIMESTAMP '{time}', 'ana@example.com', TIMESTAMP '{time}', 1772366400000000 + i, 'yZRlqg=='
+  TIMESTAMP '{time}', 'ana@example.com', TIMESTAMP '{time}', 1772366400000000 + i, 'yZRlqg==',
+  JSON '{{"uploader": "ana@example.com"}}'
 FROM UNNEST(GENERATE_ARRAY(0, {size} - 1)) AS i
 WHERE MOD(i, 100) != 7
 """
