@@ -35,8 +35,8 @@ def test_a_million_uploads_cost_what_they_do_by_hand() -> None:
 @pytest.mark.parametrize(
     ("seconds", "expected"),
     [
-        (cost.hourly(), 1_000_000),  # half a second to start and half a one to stop, every time
-        (cost.bursts(), 100 * 5 * (4.9 + 0.5)),  # 2,000 uploads an instance at 451/s, and a start
+        (cost.hourly(), 1_100_000),  # 0.51 s to start and half a one to stop, every time
+        (cost.bursts(), 100 * 5 * (6.1 + 0.5)),  # 2,000 uploads an instance at 360/s, and a start
     ],
 )
 def test_starts_stops_and_bursts_are_billed(seconds: float, expected: float) -> None:
@@ -46,7 +46,7 @@ def test_starts_stops_and_bursts_are_billed(seconds: float, expected: float) -> 
 def test_a_night_of_a_million_objects_costs_what_it_does_by_hand() -> None:
     found = cost.reconciliation(1_000_000)
 
-    assert found.cpu == pytest.approx(30 * (0.42 + 1 + 73 + 1000 * 0.2 + 0.58) * 0.000024)
+    assert found.cpu == pytest.approx(30 * (0.51 + 1 + 73 + 1000 * 0.2 + 0.59) * 0.000024)
     assert found.other == pytest.approx(30 * 1000 * 0.000005 + 0.10)
 
 
