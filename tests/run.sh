@@ -40,7 +40,8 @@ main() {
     tests/test_local_generations.py
   # Only these measure: the others test what runs in other processes, and would take a third longer.
   measured=(coverage run --parallel-mode -m)
-  start views tests/test_sql.py tests/test_views.py tests/test_history.py tests/test_forget.py tests/test_inventory.py tests/test_page.py \
+  start views tests/test_sql.py tests/test_views.py tests/test_comparison.py tests/test_changes_view.py \
+    tests/test_plain_views.py tests/test_forget.py tests/test_inventory.py tests/test_page.py \
     tests/test_reconciliation.py
   start table tests/test_table.py
   start others "${elsewhere[@]/#/--ignore=}"

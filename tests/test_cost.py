@@ -75,6 +75,7 @@ def test_the_columns_are_those_of_the_tables(file: str, columns: dict[str, int])
 @pytest.mark.parametrize(
     ("file", "name"),
     [
+        ("5-changes", "`changes`"),
         ("6-model_versions", "`model_versions`"),
         ("7-promotions", "`promotions`"),
         ("8-latest_models", "`latest_models`, the page"),
@@ -84,3 +85,14 @@ def test_a_view_does_not_name_what_it_is_said_not_to_read(file: str, name: str) 
     words = re.findall(r"\w+", re.sub(r"--.*", "", (SQL / f"{file}.sql").read_text()))
 
     assert not (set(cost.MODELS) - cost.READ[name]) & set(words)
+
+
+def test_the_views_do_not_read_who_recorded_a_removal() -> None:
+    texts = [path.read_text() for path in SQL.glob("[4-8]-*.sql")]
+
+    assert not [
+        name
+        for name in set(cost.REMOVALS) - cost.READ_OF_REMOVALS
+        for text in texts
+        if name in text
+    ]

@@ -189,6 +189,7 @@ def test_each_query_of_the_inventory_is_taken_with_its_parameters(
         ("CREATE VIEW {}.v AS SELECT COUNT(*) FROM {}.models", "must be named"),
         ("CREATE TABLE {}.t (a JSON) CLUSTER BY a", "must be groupable"),
         ("CREATE TABLE {}.u (a INT64 OPTIONS (comment = ''))", "Unknown option: comment"),
+        ("SELECT ARRAY_AGG(crc32c IGNORE NULLS) OVER () FROM {}.models", "IGNORE NULLS"),
     ],
 )
 def test_what_the_emulator_takes_and_bigquery_does_not_is_refused(

@@ -1,18 +1,115 @@
-"""The views in deploy/bigquery/, on both engines, with every corner of the data."""
+"""The views in deploy/bigquery/, on both engines: what is there, and what was there at a time."""
 
-import random
 import re
-from collections import defaultdict
-from datetime import datetime, timedelta
+from collections.abc import Sequence
+from datetime import datetime
 
 import pytest
 from google.cloud import bigquery
 
 from tests import ROOT
-from tests.conftest import insert
-from tests.plain_views import NOON, Values, expected_of, random_removals, random_rows
+from tests.histories import Values, Views, at, pick, written
 from tests.servers.emulator import VIEWS
-from tests.views import A, B, Model, at, file, in_environments, pick, written
+
+OLD = {"upload_timestamp": at(0), "file_size_bytes": 10}
+HIGHEST = 2**63 - 1
+HISTORIES: dict[str, Sequence[str | Values]] = {
+    "late-events": [
+        written(5, uploader="bob", registered_at=at(6), crc32c="B"),
+        written(0, uploader="ada", registered_at=at(7), crc32c="A"),  # its event came late
+        written(0, uploader="ada", registered_at=at(9), crc32c="A"),  # and again
+    ],
+    "twice": [written(0), written(0, registered_at=at(3))],
+    "one-millisecond": [
+        written(0, uploader="late", generation=2),
+        written(0, uploader="early", generation=1),
+    ],
+    "old-rows": [
+        {**OLD, "registered_at": at(1)},
+        {**OLD, "registered_at": at(2)},  # the same write, delivered twice
+        {**OLD, "upload_timestamp": at(3)},
+        {**OLD, "upload_timestamp": None, "gcs_path": "v1/other", "registered_at": at(4)},
+        written(5, crc32c="A"),
+    ],
+    "completed": [
+        {**OLD, "registered_at": at(1), "uploader": ""},
+        written(0, registered_at=at(9), crc32c="A", metadata='{"uploader": ""}'),
+    ],
+    "another-uploader": [
+        written(0, crc32c="A", registered_at=at(1), uploader=None),
+        # Its metadata was set later, and a reconciliation saw it.
+        written(0, crc32c="A", registered_at=at(900), uploader="ada"),
+        # An event without a checksum comes late.
+        written(0, crc32c=None, registered_at=at(950), uploader=None),
+    ],
+    "contents": [
+        written(0, gcs_path="v1/a", uploader="bob", file_size_bytes=1),
+        written(1, gcs_path="v1/b", uploader="ada", file_size_bytes=20),
+        written(2, gcs_path="v1/c/d", uploader="ada", file_size_bytes=300),
+        written(3, gcs_path="v1/e", uploader="", file_size_bytes=4000),
+        written(9, gcs_path="v1/a", uploader="bob", file_size_bytes=2),
+    ],
+    "nobody": ["0 dev a A"],
+    "v3-and-v03": ["0 dev v03/a A", "1 dev v3/b A", "2 dev v03/a gone"],
+    "dated": [
+        "1 dev a A",
+        "0 dev b A",
+        "7 staging a A",
+        "30 staging a B",
+        "8 prod a A",
+        "9 prod a gone",
+    ],
+    "highest": [
+        *(f"0 dev v{version}/a A7" for version in (1, 2, 5, 9, HIGHEST)),
+        "0 staging v2/a A7",
+        "0 prod v10/a A7",
+    ],
+    "earlier-version-last": ["0 dev v10/a A", "5 dev v9/a A"],
+    "only-prod": ["0 prod a A"],
+    # Version 3 is the highest in prod, and 2 differs.
+    "older-differs": [
+        *(f"0 {where} v{n}/a A" for n in (1, 2, 3) for where in ("dev", "staging", "prod")),
+        "1 prod v4/a A",
+        "9 prod v2/a B",
+    ],
+    "partly-copied": [
+        *(f"0 {where} v1/{name} A" for name in "abc" for where in ("dev", "staging")),
+        "1 prod v1/a A",
+    ],
+    "removed-file": [
+        written(0, gcs_path="v1/a", uploader="ada", file_size_bytes=1),
+        "1 dev b A20",
+        "50 dev b gone",
+        "55 dev b gone",
+    ],
+    "removed": ["0 prod v1/a A", "0 prod v2/a A", "50 prod v2/a gone"],
+    "all-removed": ["0 dev a A", "50 dev a gone"],
+    "written-again": ["0 dev a A", "5 dev a gone", "9 dev a B"],
+    # A folder was renamed away and back: the generation is the same.
+    "back": ["0 dev a A", "5 dev a gone", "9 dev a back"],
+    "back-and-gone": ["0 dev a A", "5 dev a gone", "9 dev a back", "12 dev a gone"],
+    "found-before-its-event": [
+        "0 dev a A",
+        "300 dev a gone",  # by a reconciliation
+        "5 dev a gone",
+    ],
+    "old-and-removed": [
+        OLD,
+        {"generation": None, "upload_timestamp": at(0), "removed_at": at(5), "recorded_at": at(5)}
+        | {"recorded_by": "reconciliation"},
+    ],
+    "old-completed-and-removed": [
+        OLD,
+        written(0, registered_at=at(90)),
+        {"generation": None, "upload_timestamp": at(0), "removed_at": at(5), "recorded_at": at(5)}
+        | {"recorded_by": "reconciliation"},
+    ],
+    "removed-before-registered": [
+        {"removed_at": at(5), "recorded_at": at(5), "recorded_by": "deleted"}
+        | {"generation": 1000, "upload_timestamp": at(0)},
+        written(0, registered_at=at(60)),
+    ],
+}
 
 
 @pytest.fixture(scope="module")
@@ -21,10 +118,10 @@ def client(either_client: bigquery.Client) -> bigquery.Client:
     return either_client
 
 
-@pytest.fixture
-def model(client: bigquery.Client, dataset: str) -> Model:
-    """A model without registrations."""
-    return Model(client, dataset)
+@pytest.fixture(scope="module")
+def views(client: bigquery.Client, dataset: str) -> Views:
+    """What the views say of HISTORIES."""
+    return Views(client, dataset, HISTORIES)
 
 
 def columns(client: bigquery.Client, dataset: str, view: str) -> list[tuple[str, str]]:
@@ -36,6 +133,7 @@ def columns(client: bigquery.Client, dataset: str, view: str) -> list[tuple[str,
 def test_the_columns_are_public(client: bigquery.Client, dataset: str) -> None:
     table = columns(client, dataset, "models")
     version = [("model_name", "STRING"), ("model_version", "INTEGER"), ("environment", "STRING")]
+    environments = ("dev", "staging", "prod")
     compared = [("staging_vs_dev", "STRING"), ("prod_vs_staging", "STRING")]
     contents = [
         ("files", "INTEGER"),
@@ -47,277 +145,234 @@ def test_the_columns_are_public(client: bigquery.Client, dataset: str) -> None:
         ("fingerprint", "STRING"),
         ("removed_at", "TIMESTAMP"),
         ("uri", "STRING"),
+        *compared,
+        ("different_files", "STRING"),
+        ("missing_files", "STRING"),
+        ("extra_files", "STRING"),
     ]
-    files = [(f"{how}_files", "STRING") for how in ("different", "missing", "extra")]
-    behind = ["versions_behind_dev", "versions", "versions_total_bytes", "differing_versions"]
-    removed = ("removed_at", "TIMESTAMP")
+    numbers = ["versions_behind_dev", "versions", "versions_total_bytes", "differing_versions"]
 
-    assert columns(client, dataset, "registrations") == [*table, removed]
+    assert columns(client, dataset, "registrations") == [*table, ("removed_at", "TIMESTAMP")]
     assert columns(client, dataset, "artifacts") == [
         *table,
         ("first_upload_timestamp", "TIMESTAMP"),
         ("overwrites", "INTEGER"),
-        removed,
+        ("removed_at", "TIMESTAMP"),
     ]
-    assert columns(client, dataset, "model_versions") == [*version, *contents, *compared, *files]
+    assert columns(client, dataset, "changes") == [
+        ("changed_at", "TIMESTAMP"),
+        *version,
+        ("change", "STRING"),
+        ("files", "INTEGER"),
+        ("total_bytes", "INTEGER"),
+        ("uploaders", "STRING"),
+        ("ended_at", "TIMESTAMP"),
+        ("git_commit", "STRING"),
+    ]
+    assert columns(client, dataset, "model_versions") == [*version, *contents]
     assert columns(client, dataset, "latest_models") == [
         *version,
         *contents,
-        *compared,
-        *files,
-        *((name, "INTEGER") for name in behind),
+        *((name, "INTEGER") for name in numbers),
     ]
     assert columns(client, dataset, "promotions") == [
         *version[:2],
-        *((f"{where}_upload_timestamp", "TIMESTAMP") for where in ("dev", "staging", "prod")),
+        *((f"{where}_upload_timestamp", "TIMESTAMP") for where in environments),
         *compared,
-        *((f"{where}_last_upload_timestamp", "TIMESTAMP") for where in ("dev", "staging", "prod")),
-        *((f"{where}_removed_at", "TIMESTAMP") for where in ("dev", "staging", "prod")),
+        *((f"{where}_last_upload_timestamp", "TIMESTAMP") for where in environments),
+        *((f"{where}_removed_at", "TIMESTAMP") for where in environments),
     ]
 
 
-def test_each_view_names_only_those_before_it_and_the_table_is_read_once() -> None:
-    files = {
-        path.stem[2:]: path.read_text() for path in (ROOT / "deploy/bigquery").glob("[4-8]-*.sql")
+def test_each_view_is_its_function_at_no_time_and_reads_the_table_once() -> None:
+    reads = {
+        "registrations": ["removals", "${table}"],
+        "artifacts": ["registrations_at"],
+        "changes": ["registrations_at", "removals"],
+        "model_versions": ["artifacts_at"],
+        "promotions": ["model_versions_at"],
+        "latest_models": ["model_versions_at"],
     }
 
-    assert set(files) == set(VIEWS)
-    before = {"${table}", "removals"}
-    for view in VIEWS:
-        function, its_view = files[view].split("CREATE OR REPLACE VIEW")
-        place = r"FROM `\$\{project\}\.\$\{dataset\}\.(.*?)`"
-        assert {*re.findall(place, function)} <= before
-        assert re.findall(place + r"\(NULL\)", its_view) == [f"{view}_at"]
-        before = before - {"${table}"} | {f"{view}_at"}
+    assert VIEWS == list(reads)
+    for path in (ROOT / "deploy/bigquery").glob("[4-8]-*.sql"):
+        view, source = path.stem[2:], r"(?:FROM|JOIN) `\$\{project\}\.\$\{dataset\}\.(.*?)`"
+        text = path.read_text()
+        assert re.findall(source, text) == [*reads[view], f"{view}_at"]
+        assert text.endswith(f"{view}_at`(NULL);\n")
 
 
-def test_an_artifact_is_its_newest_write_however_events_came(model: Model) -> None:
-    model.insert(
-        written(5, uploader="bob", registered_at=at(6), **B),
-        written(0, uploader="ada", registered_at=at(7), **A),  # its event came late
-        written(0, uploader="ada", registered_at=at(9), **A),  # and again
-    )
+def test_an_artifact_is_its_newest_write_however_events_came(views: Views) -> None:
+    [row] = views("artifacts", "late-events")
 
-    [row] = model.view("artifacts")
-    assert pick(row, "uploader crc32c generation overwrites") == ("bob", "BBBBBB==", 1005, 1)
-    assert row["first_upload_timestamp"] == NOON
+    assert pick(row, "uploader crc32c generation overwrites") == ("bob", "B", 1005, 1)
+    assert row["first_upload_timestamp"] == at(0)
 
 
-def test_an_artifact_written_once_has_no_overwrites(model: Model) -> None:
-    model.insert(written(0), written(0, registered_at=at(3)))
-
-    assert [row["overwrites"] for row in model.view("artifacts")] == [0]
+def test_an_artifact_written_once_has_no_overwrites(views: Views) -> None:
+    assert [row["overwrites"] for row in views("artifacts", "twice")] == [0]
 
 
-def test_two_writes_in_one_millisecond_differ_by_generation(model: Model) -> None:
-    model.insert(written(0, uploader="late", generation=2), written(0, generation=1))
-
-    assert [row["uploader"] for row in model.view("artifacts")] == ["late"]
+def test_two_writes_in_one_millisecond_differ_by_generation(views: Views) -> None:
+    assert [row["uploader"] for row in views("artifacts", "one-millisecond")] == ["late"]
 
 
-def test_rows_from_before_the_lineage_columns_count_as_well(model: Model) -> None:
-    old = {"upload_timestamp": at(0), "file_size_bytes": 10}
-    model.insert(
-        {**old, "registered_at": at(1)},
-        {**old, "registered_at": at(2)},  # the same write, delivered twice
-        {**old, "upload_timestamp": at(3)},
-        {**old, "upload_timestamp": None, "gcs_path": "v1/other", "registered_at": at(4)},
-        written(5, **A),
-    )
+def test_rows_from_before_the_lineage_columns_count_as_well(views: Views) -> None:
+    first, other = views("artifacts", "old-rows")
 
-    first, other = sorted(model.view("artifacts"), key=lambda row: row["gcs_path"])
-    assert pick(first, "overwrites generation crc32c") == (2, 1005, "AAAAAA==")
+    assert pick(first, "overwrites generation crc32c") == (2, 1005, "A")
     assert pick(other, "overwrites generation crc32c upload_timestamp") == (0, None, None, None)
-    assert other["first_upload_timestamp"] == NOON + timedelta(minutes=4)
-    [version] = model.view("model_versions")
+    assert other["first_upload_timestamp"] == at(4)
+    [version] = views("model_versions", "old-rows")
     assert pick(version, "files fingerprint") == (2, None)
 
 
-def test_a_model_version_is_what_is_there_now(model: Model) -> None:
-    model.insert(
-        written(0, gcs_path="v1/a", uploader="bob", file_size_bytes=1),
-        written(1, gcs_path="v1/b", uploader="ada", file_size_bytes=20),
-        written(2, gcs_path="v1/c/d", uploader="ada", file_size_bytes=300),
-        written(3, gcs_path="v1/e", file_size_bytes=4000),
-        written(9, gcs_path="v1/a", uploader="bob", file_size_bytes=2),
-    )
+def test_a_registration_is_the_best_that_is_known_of_it(views: Views) -> None:
+    [completed] = views("registrations", "completed")
+    assert pick(completed, "generation crc32c uploader") == (1000, "A", None)
+    assert completed["registered_at"] == at(1)  # the first that was known of it
 
-    [row] = model.view("model_versions")
+    [changed] = views("registrations", "another-uploader")
+    assert pick(changed, "uploader crc32c registered_at") == ("ada", "A", at(1))
+
+
+def test_a_model_version_is_what_is_there_now(views: Views) -> None:
+    [row] = views("model_versions", "contents")
+
     assert pick(row, "environment files total_bytes overwrites") == ("dev", 4, 4322, 1)
     assert row["uploaders"] == ["ada", "bob"]
-    assert row["first_upload_timestamp"] == NOON
-    assert row["last_upload_timestamp"] == NOON + timedelta(minutes=9)
+    assert pick(row, "first_upload_timestamp last_upload_timestamp") == (at(0), at(9))
+    assert row["uri"] == "gs://ml-models-dev/contents/v1/"
 
 
-def test_without_an_uploader_there_are_none(model: Model) -> None:
-    model.insert(written(0))
-
-    assert [row["uploaders"] for row in model.view("model_versions")] == [[]]
+def test_without_an_uploader_there_are_none(views: Views) -> None:
+    assert [row["uploaders"] for row in views("model_versions", "nobody")] == [[]]
 
 
-COMPOSITE = {**A, "md5_hash": None}
+def test_the_uri_is_the_folder_that_is_there(views: Views) -> None:
+    [row] = views("model_versions", "v3-and-v03")
+
+    assert pick(row, "model_version uri") == (3, "gs://ml-models-dev/v3-and-v03/v3/")
 
 
-# What is in dev, what is in staging, and how the two compare.
-STAGING: list[tuple[list[Values], list[Values], str | None]] = [
-    ([file("m", A)], [file("m", A)], "identical"),
-    ([file("m", A)], [file("m", B)], "different"),
-    ([file("m", A)], [file("m", {**A, "file_size_bytes": 11})], "different"),  # another size
-    ([file("m", A)], [file("n", A)], "different"),  # another name
-    ([file("m", A)], [file("m", A), file("n", A)], "different"),  # one more
-    ([file("m", A), file("n", A)], [file("m", A)], "incomplete"),  # one is missing
-    ([file("m", A), file("n", A)], [file("m", B)], "different"),  # and one is another
-    ([file("m", A), file(".DS_Store", B)], [file("m", A), file("x/._m", B)], "identical"),
-    ([file("m", A), file("_SUCCESS", B)], [file("m", A), file("Thumbs.db", B)], "identical"),
-    ([file("m", A), file("__MACOSX/m", B)], [file("m", A)], "identical"),
-    ([file("m", A), file("a/.ipynb_checkpoints/m", B)], [file("m", A)], "identical"),
-    ([file("m", A), file("a_$folder$", {**B, "file_size_bytes": 0})], [file("m", A)], "identical"),
-    ([file("m", A), file("a_$folder$", B)], [file("m", A)], "incomplete"),  # it has content
-    ([file("m", A), file("n", B)], [file("n", B), file("m", A)], "identical"),  # in any order
-    ([file("m", A), file("n", B)], [file("m", B), file("n", A)], "different"),  # swapped
-    ([file("a b", A)], [file("b", A), file("a", A)], "different"),
-    ([file("x/m", A)], [file("x/m", A, "v01")], "identical"),  # the folder is no difference
-    ([file("m", A), file("m", A, "v01")], [file("m", A)], "identical"),  # twice the same
-    ([file("m", A), file("m", B, "v01")], [file("m", A)], "different"),
-    ([file("m", {**A, "md5_hash": "x"})], [file("m", A)], "identical"),  # sent in parts once
-    ([file("m", {**A, "crc32c": None})], [file("m", A)], "unknown"),
-    ([file("m", {**A, "crc32c": None})], [file("m", {**A, "crc32c": None})], "unknown"),
-    ([file("m", A)], [file("m", {**A, "file_size_bytes": None})], "unknown"),
-    ([file("m\nn", A)], [file("m\nn", A)], "identical"),
-    ([], [file("m", A)], "skipped"),
-    ([file("m", A)], [], None),
-]
+def test_a_promotion_has_the_first_and_the_last_upload_and_the_removal(views: Views) -> None:
+    [row] = views("promotions", "dated")
+
+    dev, staging, prod = (
+        pick(row, f"{where}_upload_timestamp {where}_last_upload_timestamp {where}_removed_at")
+        for where in ("dev", "staging", "prod")
+    )
+    assert dev == (at(0), at(1), None)
+    assert staging == (at(7), at(30), None)
+    assert prod == (at(8), at(8), at(9))
 
 
-@pytest.fixture(scope="module")
-def promoted(client: bigquery.Client, dataset: str) -> list[Model]:
-    """A model for each of STAGING, all inserted before a view is read: that saves 10 s."""
-    models = [Model(client, dataset) for _ in STAGING]
-    for model, (dev, staging, _) in zip(models, STAGING, strict=True):
-        model.insert(*in_environments(dev=dev, staging=staging))
-    return models
+def test_the_latest_model_is_the_highest_version_and_versions_are_counted(views: Views) -> None:
+    names = "model_version versions_behind_dev versions versions_total_bytes"
+    rows = {row["environment"]: pick(row, names) for row in views("latest_models", "highest")}
+
+    assert rows == {"dev": (HIGHEST, 0, 5, 35), "staging": (2, 3, 1, 7), "prod": (10, 1, 1, 7)}
 
 
-@pytest.mark.parametrize("case", range(len(STAGING)))
-def test_staging_is_compared_with_dev_by_its_files(promoted: list[Model], case: int) -> None:
-    model, (_, staging, expected) = promoted[case], STAGING[case]
+def test_the_latest_version_is_not_the_last_upload(views: Views) -> None:
+    rows = views("latest_models", "earlier-version-last")
 
-    [promotion] = model.view("promotions")
-    assert pick(promotion, "staging_vs_dev prod_vs_staging") == (expected, None)
-    by_environment = {row["environment"]: row for row in model.view("model_versions")}
-    fingerprints = [row["fingerprint"] for row in by_environment.values()]
-    if expected in {"identical", "incomplete", "different"}:
-        assert (len(set(fingerprints)) == 1) == (expected == "identical")
-    if staging:
-        assert by_environment["staging"]["staging_vs_dev"] == expected
+    assert [row["model_version"] for row in rows] == [10]
+
+
+def test_a_model_that_never_was_in_dev_is_behind_nothing(views: Views) -> None:
+    assert [row["versions_behind_dev"] for row in views("latest_models", "only-prod")] == [0]
+
+
+def test_each_version_that_differs_is_named_also_if_it_is_not_the_highest(views: Views) -> None:
+    prod, staging, dev = (
+        views("latest_models", "older-differs", environment=where)[0]
+        for where in ("prod", "staging", "dev")
+    )
+
+    assert pick(prod, "model_version prod_vs_staging differing_versions") == (4, "skipped", [4, 2])
+    assert (staging["differing_versions"], dev["differing_versions"]) == ([], [])
+
+
+def test_an_incomplete_version_is_the_latest_and_says_so(views: Views) -> None:
+    [prod] = views("latest_models", "partly-copied", environment="prod")
+
+    assert pick(prod, "model_version prod_vs_staging differing_versions") == (1, "incomplete", [])
+    assert prod["missing_files"] == ["b", "c"]
+
+
+def test_a_removed_file_does_not_count(views: Views) -> None:
+    [_, b] = views("artifacts", "removed-file")
+    assert b["removed_at"] == at(50)  # the earlier of two facts
+
+    [dev] = views("model_versions", "removed-file")
+    assert pick(dev, "files total_bytes uploaders removed_at") == (1, 1, ["ada"], None)
+
+
+def test_a_removed_version_is_gone_everywhere(views: Views) -> None:
+    _, version = views("model_versions", "removed")
+    assert pick(version, "files total_bytes removed_at") == (0, 0, at(50))
+    assert version["uri"] == "gs://ml-models-prod/removed/v2/"
+
+    _, promotion = views("promotions", "removed")
+    assert pick(promotion, "prod_vs_staging prod_removed_at") == (None, at(50))
+    [latest] = views("latest_models", "removed")
+    assert pick(latest, "model_version versions") == (1, 1)
+    assert views("latest_models", "all-removed") == []
+
+
+def test_with_a_newer_generation_an_artifact_is_there_again(views: Views) -> None:
+    assert [row["removed_at"] for row in views("artifacts", "written-again")] == [None]
 
 
 @pytest.mark.parametrize(
-    ("contents", "expected"),
+    ("model", "removed_at"),
     [
-        ({"dev": A, "staging": A, "prod": A}, ("identical", "identical")),
-        ({"dev": A, "staging": A, "prod": B}, ("identical", "different")),
-        ({"dev": A, "staging": B, "prod": A}, ("different", "different")),
-        ({"dev": A, "prod": A}, (None, "skipped")),  # past staging
-        ({"prod": A}, (None, "skipped")),
-        ({"staging": A, "prod": A}, ("skipped", "identical")),
+        ("back", None),
+        ("back-and-gone", at(12)),
+        ("found-before-its-event", at(5)),  # the event knows the time better
+        ("old-and-removed", at(5)),
+        ("old-completed-and-removed", at(5)),
+        ("removed-before-registered", at(5)),
     ],
 )
-def test_prod_is_compared_with_staging(
-    model: Model, contents: dict[str, Values], expected: tuple[str | None, str | None]
+def test_a_removal_counts_in_any_order_until_it_is_taken_back(
+    model: str, removed_at: datetime | None, views: Views
 ) -> None:
-    model.insert(*in_environments(**{where: [file("m", a)] for where, a in contents.items()}))
-
-    [promotion] = model.view("promotions")
-    assert pick(promotion, "staging_vs_dev prod_vs_staging") == expected
+    assert [row["removed_at"] for row in views("registrations", model)] == [removed_at]
+    assert [row["files"] for row in views("model_versions", model)] == [int(removed_at is None)]
 
 
-def test_a_promotion_is_dated_when_the_first_file_came(model: Model) -> None:
-    model.insert(
-        written(1, **A),
-        written(0, gcs_path="v1/other"),
-        written(7, environment="staging"),
-        written(30, environment="staging"),  # overwritten since
-    )
+@pytest.mark.parametrize(
+    ("time", "expected"),
+    [
+        (at(-1), []),
+        (at(0), [("A", 0, None)]),  # its event came seven minutes later
+        (at(4.9), [("A", 0, None)]),
+        (at(5), [("B", 1, None)]),
+    ],
+)
+def test_an_artifact_as_of_a_time(
+    time: datetime, expected: list[tuple[object, ...]], views: Views
+) -> None:
+    rows = views("artifacts", "late-events", time)
 
-    [row] = model.view("promotions")
-    assert row["dev_upload_timestamp"] == NOON
-    assert row["staging_upload_timestamp"] == NOON + timedelta(minutes=7)
-    assert row["prod_upload_timestamp"] is None
-
-
-def test_an_overwritten_file_is_compared_as_it_is_now(model: Model) -> None:
-    model.insert(
-        written(0, **A),
-        written(1, environment="staging", **A),
-        written(2, environment="prod", **A),
-        written(3, environment="prod", **B),
-    )
-
-    assert [row["prod_vs_staging"] for row in model.view("promotions")] == ["different"]
+    assert [pick(row, "crc32c overwrites removed_at") for row in rows] == expected
 
 
-def test_the_latest_model_is_the_highest_version_and_versions_are_counted(model: Model) -> None:
-    highest = 2**63 - 1
-    versions = {"dev": [1, 2, 5, 9, highest], "staging": [2], "prod": [10]}
-    model.insert(
-        *(
-            written(0, model_version=version, environment=where, file_size_bytes=7)
-            for where, those in versions.items()
-            for version in those
-        )
-    )
+@pytest.mark.parametrize(
+    ("time", "expected"),
+    [
+        (at(4.9), (1, None)),
+        (at(5), (0, at(5))),
+        (at(8), (0, at(5))),
+        (at(9), (1, None)),
+        (at(12), (0, at(12))),
+    ],
+)
+def test_a_version_as_of_a_time_is_gone_and_there_again(
+    time: datetime, expected: tuple[int, datetime | None], views: Views
+) -> None:
+    [row] = views("model_versions", "back-and-gone", time)
 
-    rows = {
-        row["environment"]: pick(
-            row, "model_version versions_behind_dev versions versions_total_bytes"
-        )
-        for row in model.view("latest_models")
-    }
-    assert rows == {"dev": (highest, 0, 5, 35), "staging": (2, 3, 1, 7), "prod": (10, 1, 1, 7)}
-
-
-def test_the_latest_version_is_not_the_last_upload(model: Model) -> None:
-    model.insert(written(0, model_version=10), written(5, model_version=9))
-
-    assert [row["model_version"] for row in model.view("latest_models")] == [10]
-
-
-def test_a_model_that_never_was_in_dev_is_behind_nothing(model: Model) -> None:
-    model.insert(written(0, environment="prod"))
-
-    assert [row["versions_behind_dev"] for row in model.view("latest_models")] == [0]
-
-
-def test_the_views_say_what_a_plain_program_says(client: bigquery.Client, dataset: str) -> None:
-    """Now, and at times before."""
-    chance = random.Random(20260301)  # noqa: S311
-    models = {(model := Model(client, dataset)).name: model for _ in range(60)}
-    rows = {name: random_rows(name, chance) for name in models}
-    removals = {name: random_removals(rows[name], chance) for name in models}
-
-    def as_json(made: dict[str, list[Values]]) -> list[Values]:
-        return [
-            {key: str(v) if isinstance(v, datetime) else v for key, v in row.items()}
-            for of_model in made.values()
-            for row in of_model
-        ]
-
-    insert(client, dataset, as_json(rows))
-    given = as_json(removals)
-    assert not client.insert_rows_json(f"{dataset}.removals", given, row_ids=[None] * len(given))
-    key = lambda row: (row["model_version"], row.get("environment", ""))  # noqa: E731
-    for minutes in (None, 20, 50, 100):
-        time = None if minutes is None else NOON + timedelta(minutes=minutes)
-        argument = "NULL" if time is None else f"TIMESTAMP '{time:%F %T}+00'"
-        found: dict[str, dict[str, list[Values]]] = defaultdict(lambda: defaultdict(list))
-        for view in ("model_versions", "promotions", "latest_models"):
-            query = f"SELECT * FROM {dataset}.{view}_at({argument})"  # noqa: S608
-            for row in client.query_and_wait(query):
-                found[row.model_name][view].append(dict(row))
-        for name in models:
-            for view, expected in expected_of(rows[name], removals[name], time).items():
-                actual = sorted(found[name][view], key=key)
-                assert expected == [
-                    {column: row[column] for column in (expected or actual)[0]} for row in actual
-                ], (name, view, minutes)
+    assert pick(row, "files removed_at") == expected

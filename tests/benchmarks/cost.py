@@ -93,20 +93,20 @@ REMOVALS = {
 }
 REMOVED_SHARE = 0.1  # rows in it for each row in models
 
-# What a query must read of models. Each reads removals too, but for who recorded them.
+# What a query must read of models. Each reads all of removals too, except recorded_by.
 _KEYS = {"model_name", "model_version", "environment", "gcs_bucket", "gcs_path"}
 _NEWEST = _KEYS | {"upload_timestamp", "registered_at", "generation", "crc32c"}
 _VERSIONS = _NEWEST | {"file_size_bytes", "uploader"}
 READ = {
     "`registrations`": set(MODELS),
     "`artifacts`, the page of a model": set(MODELS),
+    "`changes`": _VERSIONS | {"metadata"},
     "`model_versions`": _VERSIONS,
     "`promotions`": _VERSIONS - {"uploader"},
     "`latest_models`, the page": _VERSIONS,
-    "`changes`": _VERSIONS | {"metadata"},
     "the reconciliation": _NEWEST | {"file_size_bytes", "metadata"},
 }
-_READ_OF_REMOVALS = set(REMOVALS) - {"recorded_by"}
+READ_OF_REMOVALS = set(REMOVALS) - {"recorded_by"}
 
 
 class Cost(NamedTuple):
@@ -163,7 +163,7 @@ def scanned(name: str, rows: int) -> list[float]:
     filter by the day of registration, and one day's rows are too few for clustering to help.
     """
     models = rows * sum(size for column, size in MODELS.items() if column in READ[name])
-    removals = rows * REMOVED_SHARE * sum(REMOVALS[column] for column in _READ_OF_REMOVALS)
+    removals = rows * REMOVED_SHARE * sum(REMOVALS[column] for column in READ_OF_REMOVALS)
     return [models, removals]
 
 
@@ -242,7 +242,7 @@ def _scans() -> Iterator[str]:
         head += [f"{size:,} rows, MB", "1,000 times, USD"]
     rows = []
     for name, columns in READ.items():
-        both = len(columns) + len(_READ_OF_REMOVALS)
+        both = len(columns) + len(READ_OF_REMOVALS)
         row = [name, str(both)]
         for size in sizes:
             row += [f"{sum(scanned(name, size)) / MIB:.1f}", usd(1000 * query(name, size))]

@@ -14,6 +14,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
@@ -38,7 +39,8 @@ METADATA = {
     **dict.fromkeys([f"{ACCOUNTS}/{name}/token" for name in ("default", ACCOUNT)], TOKEN),
 }
 PAGE = 1000  # as in Cloud Storage
-TIME = "2026-03-01T12:00:00Z"
+TIME = "2026-03-01T12:00:00Z"  # the newest objects; others are some weeks older
+WEEKS, LAST_WEEK = 52, "2026-02-23"
 KEY, CERTIFICATE, BUNDLE, AUTHORITIES, ADDRESSES = (
     *("key.pem", "certificate.pem", "bundle.pem", "authorities", "addresses"),
 )
@@ -118,12 +120,17 @@ def objects(bucket: str, asked: Mapping[str, list[str]]) -> str:
 
 
 def describe(number: int) -> Mapping[str, object]:
-    """Describe an object as Cloud Storage lists it: each model has ten versions of ten files."""
+    """
+    Describe an object as Cloud Storage lists it.
+
+    Each model has ten versions of ten files, which came in the same week.
+    """
+    created = datetime.fromisoformat(TIME) - timedelta(weeks=number // 100 % WEEKS)
     return {
         "name": f"model-{number // 100:05}/v{number // 10 % 10}/file-{number % 10}.bin",
         "generation": str(1_772_366_400_000_000 + number),
         "size": "1048576",
-        "timeCreated": TIME,
+        "timeCreated": f"{created:%Y-%m-%dT%H:%M:%SZ}",
         "crc32c": "yZRlqg==",
         "md5Hash": "CY9rzUYh03PK3k6DJie09g==",
         "metadata": {"uploader": "ana@example.com"},

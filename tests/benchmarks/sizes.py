@@ -5,6 +5,7 @@ BigQuery is the local one, so its share of the time says nothing about Google's.
 command's.
 """
 
+import math
 import os
 import statistics
 import subprocess
@@ -27,19 +28,47 @@ from tests.servers.emulator import bigquery_emulator, client_of, make_registry
 SIZES = [10_000, 100_000, 1_000_000]
 FURTHER = 100_000
 MODEL = 100  # files in a model
-# The registry knows 99 of 100 objects in the bucket; google.describe makes the objects.
+# The registry knows 99 of 100 objects in the bucket, which google.describe makes. Of ten files of a
+# version, one was overwritten after five minutes.
 ROWS = """
 INSERT INTO {dataset}.models (
   model_name, model_version, environment, gcs_bucket, gcs_path, file_size_bytes, upload_timestamp,
   uploader, registered_at, generation, crc32c, metadata
 )
+WITH
+  objects AS (
+    SELECT
+      i,
+      FORMAT('model-%05d', DIV(i, 100)) AS model_name,
+      MOD(DIV(i, 10), 10) AS model_version,
+      FORMAT('model-%05d/v%d/file-%d.bin', DIV(i, 100), MOD(DIV(i, 10), 10), MOD(i, 10)) AS name,
+      TIMESTAMP_SUB(TIMESTAMP '{time}', INTERVAL 7 * MOD(DIV(i, 100), {weeks}) DAY) AS written_at
+    FROM UNNEST(GENERATE_ARRAY(0, {size} - 1)) AS i
+    WHERE MOD(i, 100) != 7
+  ),
+  writes AS (
+    SELECT *, 1772366400000000 + i AS generation, 'yZRlqg==' AS crc32c FROM objects
+    UNION ALL
+    SELECT
+      * REPLACE (TIMESTAMP_SUB(written_at, INTERVAL 5 MINUTE) AS written_at),
+      1672366400000000 + i AS generation,
+      'AAAAAA==' AS crc32c
+    FROM objects
+    WHERE MOD(i, 10) = 3
+  )
 SELECT
-  FORMAT('model-%05d', DIV(i, 100)), MOD(DIV(i, 10), 10), 'dev', 'b-{size}-dev',
-  FORMAT('model-%05d/v%d/file-%d.bin', DIV(i, 100), MOD(DIV(i, 10), 10), MOD(i, 10)), 1048576,
-  TIMESTAMP '{time}', 'ana@example.com', TIMESTAMP '{time}', 1772366400000000 + i, 'yZRlqg==',
-  JSON '{{"uploader": "ana@example.com"}}'
-FROM UNNEST(GENERATE_ARRAY(0, {size} - 1)) AS i
-WHERE MOD(i, 100) != 7
+  model_name, model_version, 'dev', 'b-{size}-dev', name, 1048576, written_at, 'ana@example.com',
+  written_at, generation, crc32c, JSON '{{"uploader": "ana@example.com"}}'
+FROM writes;
+
+INSERT INTO {dataset}.removals (
+  gcs_bucket, gcs_path, generation, upload_timestamp, removed_at, recorded_at, recorded_by
+)
+SELECT
+  gcs_bucket, gcs_path, generation, upload_timestamp,
+  TIMESTAMP_ADD(upload_timestamp, INTERVAL 5 MINUTE), registered_at, 'archived'
+FROM {dataset}.models
+WHERE crc32c = 'AAAAAA==';
 """
 # Starts a program and prints its memory in kB. On Linux a program starts with the peak of its
 # parent, so that has to be a small one.
@@ -54,6 +83,7 @@ COMMANDS = {
     "reconcile": ["reconcile", "dev", "--dry-run"],
     "models": ["models"],
     "show": ["show", "model-00000"],
+    "changes": ["changes", "--since", google.LAST_WEEK],
 }
 
 
@@ -61,7 +91,20 @@ def load(client: bigquery.Client, size: int) -> None:
     """Make a registry with so many uploads, in a dataset of its own."""
     dataset = f"b{size}"
     make_registry(client, dataset)
-    client.query_and_wait(ROWS.format(dataset=dataset, size=size, time=google.TIME))
+    values = {"dataset": dataset, "size": size, "time": google.TIME, "weeks": google.WEEKS}
+    client.query_and_wait(ROWS.format_map(values))
+
+
+def rows_of(command: str, size: int) -> int:
+    """Return how many rows a command prints."""
+    models = size // MODEL
+    match command:
+        case "show":
+            return 10
+        case "changes":  # each version of its models arrived, and was overwritten in part
+            return math.ceil(models / google.WEEKS) * 10 * 2
+        case _:
+            return models
 
 
 def run(command: Sequence[str], environ: Mapping[str, str], output: Path) -> tuple[float, float]:
@@ -126,7 +169,7 @@ def main() -> None:
                             output = Path(temporary) / name
                             seconds, megabytes = run(command, environ, output)
                         found = len(output.read_text().splitlines()) - 1
-                        assert found == (10 if name == "show" else size // MODEL), (name, found)
+                        assert found == rows_of(name, size), (name, found)
                         measured[f"{name}, s"][size].append(seconds)
                         measured[f"{name}, MB"][size].append(megabytes)
     function.show(_table(measured, options.sizes))

@@ -20,8 +20,14 @@ from zetasql.core import ServerError, wasm_client
 from zetasql.wasi import get_wasm_path
 from zetasql.wasi._pb2.zetasql.local_service import local_service_pb2 as service
 from zetasql.wasi._pb2.zetasql.proto import options_pb2 as options
+from zetasql.wasi._pb2.zetasql.proto.function_pb2 import TableValuedFunctionProto
 from zetasql.wasi._pb2.zetasql.proto.simple_catalog_pb2 import SimpleCatalogProto
 from zetasql.wasi._pb2.zetasql.public import options_pb2 as language
+from zetasql.wasi._pb2.zetasql.public.function_pb2 import (
+    ARG_TYPE_FIXED,
+    ARG_TYPE_RELATION,
+    FunctionEnums,
+)
 from zetasql.wasi._pb2.zetasql.public.type_pb2 import TypeKind, TypeProto
 from zetasql.wasi._pb2.zetasql.public.value_pb2 import ValueProto
 
@@ -29,14 +35,14 @@ from zetasql.wasi._pb2.zetasql.public.value_pb2 import ValueProto
 FEATURES = [
     *("ANALYTIC_FUNCTIONS", "ANNOTATION_FRAMEWORK", "CREATE_TABLE_CLUSTER_BY"),
     *("CREATE_TABLE_NOT_NULL", "CREATE_TABLE_PARTITION_BY", "IS_DISTINCT", "JSON_TYPE"),
-    *("JSON_VALUE_EXTRACTION_FUNCTIONS", "JSON_MUTATOR_FUNCTIONS"),
-    *("NULL_HANDLING_MODIFIER_IN_AGGREGATE", "ORDER_BY_IN_AGGREGATE", "QUALIFY"),
-    *("SELECT_STAR_EXCEPT_REPLACE", "TABLE_VALUED_FUNCTIONS", "CREATE_TABLE_FUNCTION"),
-    *("WITH_ON_SUBQUERY", "LIMIT_IN_AGGREGATE", "NULL_HANDLING_MODIFIER_IN_ANALYTIC"),
+    *("CREATE_TABLE_FUNCTION", "JSON_MUTATOR_FUNCTIONS", "JSON_VALUE_EXTRACTION_FUNCTIONS"),
+    *("LIMIT_IN_AGGREGATE", "NULL_HANDLING_MODIFIER_IN_AGGREGATE"),
+    *("ORDER_BY_IN_AGGREGATE", "QUALIFY", "SELECT_STAR_EXCEPT_REPLACE"),
+    *("TABLE_VALUED_FUNCTIONS", "WITH_ON_SUBQUERY"),
 ]
 STATEMENTS = [
-    *("QUERY", "CREATE_SCHEMA", "CREATE_TABLE", "ALTER_TABLE", "CREATE_VIEW", "GRANT"),
-    *("CREATE_TABLE_FUNCTION", "DELETE", "UPDATE"),
+    *("QUERY", "CREATE_SCHEMA", "CREATE_TABLE", "ALTER_TABLE", "CREATE_VIEW"),
+    *("CREATE_TABLE_FUNCTION", "DELETE", "GRANT", "UPDATE"),
 ]
 OPTIONS = ["description", "location"]
 LANGUAGE = options.LanguageOptionsProto(
@@ -46,9 +52,13 @@ LANGUAGE = options.LanguageOptionsProto(
 )
 FUNCTIONS = options.ZetaSQLBuiltinFunctionOptionsProto(language_options=LANGUAGE)
 EPOCH = datetime.fromtimestamp(0, UTC)
+# A call of a table function of a time. In its definition that time is the argument as_of.
+NOW = "CAST(NULL AS TIMESTAMP)"
+CALL = re.compile(rf"(`[\w.:-]+_at`|\b[\w.]+_at)\((NULL|{re.escape(NOW)}|@\w+|TIMESTAMP '[^']*')\)")
 FIELD_TYPES = {"INT64": "INTEGER", "BOOL": "BOOLEAN", "STRUCT": "RECORD"}  # as the API names them
 
 type Config = bigquery.QueryJobConfig | None
+type Columns = list[tuple[str, TypeProto]]
 
 
 class InvalidSql(Exception):
@@ -84,9 +94,9 @@ class GoogleSql:
         self.project = project
         wasm_client.Config = CachedConfig  # the client takes no configuration
         self._wasm = Wasm(get_wasm_path())
-        self._columns: dict[str, list[tuple[str, TypeProto]]] = {}  # by <dataset>.<table>
+        self._columns: dict[str, Columns] = {}  # by <dataset>.<table>
         self._views: dict[str, str] = {}
-        self._functions: dict[str, str] = {}  # their queries, of the argument as_of
+        self._functions: dict[str, tuple[Columns, str]] = {}  # what they return, and their queries
         self._rows: dict[str, Any] = {}  # those of a view only until a table has more
 
     def create_dataset(self, name: str) -> None:
@@ -98,6 +108,8 @@ class GoogleSql:
         for table in [table for table in self._columns if table.startswith(f"{name}.")]:
             for kept in (self._columns, self._views, self._rows):
                 kept.pop(table, None)
+        functions = self._functions.items()
+        self._functions = {key: of for key, of in functions if not key.startswith(f"{name}.")}
 
     def get_table(self, name: str) -> bigquery.Table:
         """Return a table or a view with its columns."""
@@ -135,7 +147,6 @@ class GoogleSql:
         """Yield each statement as GoogleSQL understands it, and define what it defines."""
         position = 0
         while sql := sql.encode()[position:].decode().strip():
-            sql = self._expanded(sql)
             request = service.AnalyzeRequest(
                 options=_options(job_config),
                 simple_catalog=self._catalog(job_config),
@@ -155,7 +166,8 @@ class GoogleSql:
                 self._views[name] = base.sql
                 self._columns[name] = [(c.name, c.column.type) for c in base.output_column_list]
             case "ResolvedCreateTableFunctionStmtProto":
-                self._functions[_name(base.name_path)] = statement.code
+                columns = [(c.name, c.column.type) for c in statement.output_column_list]
+                self._functions[_name(base.name_path)] = (columns, statement.code)
             case "ResolvedCreateTableStmtProto":
                 name = _name(base.parent.name_path)
                 if name not in self._columns:
@@ -167,26 +179,33 @@ class GoogleSql:
                 added = [_unpacked(action).column_definition for action in base.alter_action_list]
                 columns += [(c.name, c.type) for c in added if c.name not in there]
 
-    def _expanded(self, sql: str) -> str:
+    def _with_views(self, sql: str, job_config: Config) -> str:
         """
-        Replace each call of a table function by its query, with the argument filled in.
+        Replace each call of a table function by a view of its own, with the time filled in.
 
         The reference implementation has no table functions that are written in SQL.
         """
+        times = {"NULL": NOW}
+        for parameter, _, time in _parameters(job_config):
+            times[f"@{parameter}"] = NOW if time is None else f"TIMESTAMP '{time}'"
 
-        def query_of(call: re.Match[str]) -> str:
-            query = self._functions.get(_name([call[1].strip("`")]))
-            if query is None:
-                return call[0]
-            argument = f"CAST({call[2]} AS TIMESTAMP)"
-            return f"({re.sub(r'\bas_of\b', argument, query)})"
+        def view_of(call: re.Match[str]) -> str:
+            [name] = (
+                name
+                for name in self._functions
+                if call[1].strip("`") in self._spellings(name, job_config)
+            )
+            columns, code = self._functions[name]
+            time = times.get(call[2], call[2])
+            view = f"{name}({time})"
+            self._columns[view] = columns
+            self._views[view] = re.sub(r"\bas_of\b", time, code)
+            return f"`{view}`"
 
-        return re.sub(
-            r"(`[\w.:-]+_at`|[\w.]+_at)\((NULL|as_of|@\w+|TIMESTAMP '[^']*')\)", query_of, sql
-        )
+        return CALL.sub(view_of, sql)
 
-    def _evaluate(self, sql: str, job_config: Config) -> tuple[list[tuple[str, TypeProto]], Any]:
-        sql = self._expanded(sql)
+    def _evaluate(self, sql: str, job_config: Config) -> tuple[Columns, Any]:
+        sql = self._with_views(sql, job_config)
         for dataset in {name.partition(".")[0] for name in self._columns}:
             # The service finds the rows of a table only by a name of one part.
             sql = re.sub(rf"(?<![`.\w]){dataset}\.(\w+)", rf"`{dataset}.\1`", sql)
@@ -195,9 +214,9 @@ class GoogleSql:
         )
         for name, kind, value in _parameters(job_config):
             request.params.add(name=name, value=_to_value(value, kind))
-        for name in self._columns:
+        for name in [*self._columns]:  # a view may call a function, which is then one more
             for spelled in self._spellings(name, job_config):
-                if re.search(rf"(?<![.\w]){re.escape(spelled)}\b", sql):
+                if re.search(rf"(?<![.\w]){re.escape(spelled)}(?![\w(])", sql):
                     if name not in self._rows:
                         self._rows[name] = self._evaluate(self._views[name], None)[1]
                     request.table_content[spelled].CopyFrom(self._rows[name])
@@ -224,6 +243,11 @@ class GoogleSql:
                 made = place.table.add(name=spelled)
                 for column, kind in columns:
                     made.column.add(name=column, type=kind)
+        for name, (columns, _) in self._functions.items():
+            dataset, _, function = name.partition(".")
+            places = [(catalog, spelled) for spelled in self._spellings(name, job_config)]
+            for place, spelled in [*places, (datasets[dataset], function)]:
+                place.custom_tvf.append(_function(spelled, columns))
         return catalog
 
     def _call(self, method: str, request: object, answer: type) -> Any:  # noqa: ANN401 - as above
@@ -250,6 +274,19 @@ def _content(content: Any = None) -> Any:  # noqa: ANN401 - as above
     content = content or service.TableContent()
     content.table_data.SetInParent()
     return content
+
+
+def _function(name: str, columns: Columns) -> TableValuedFunctionProto:
+    """Declare a table function of one time."""
+    made = TableValuedFunctionProto(name_path=[name])
+    made.type = FunctionEnums.FIXED_OUTPUT_SCHEMA_TVF
+    argument = made.signature.argument.add(kind=ARG_TYPE_FIXED, num_occurrences=1)
+    argument.type.CopyFrom(_type("TIMESTAMP"))
+    made.signature.return_type.kind = ARG_TYPE_RELATION
+    made.signature.return_type.num_occurrences = 1
+    for column, kind in columns:
+        made.signature.return_type.options.relation_input_schema.column.add(name=column, type=kind)
+    return made
 
 
 def _options(job_config: Config) -> options.AnalyzerOptionsProto:
