@@ -10,6 +10,7 @@ from google.auth.exceptions import GoogleAuthError, RefreshError
 from google.cloud import bigquery
 from google.cloud.bigquery.retry import DEFAULT_JOB_RETRY, DEFAULT_RETRY
 
+from registry import queries
 from registry.artifact import INT64_MAX, ArtifactPath
 from registry.clients import LOG_IN, explain, reasons
 from registry.environment import Environment
@@ -60,115 +61,6 @@ class Filter:
 
 EVERYTHING = Filter()
 
-# Names are whole: BigQuery's default dataset is for tables, and these are functions.
-_LATEST_MODELS = """
-    SELECT *
-    FROM `{dataset}.latest_models_at`(@as_of)
-    WHERE environment IN UNNEST(@environments) AND last_upload_timestamp >= @since
-    ORDER BY model_name, STRPOS('dev staging prod', environment)
-"""
-_MODEL_VERSIONS = """
-    SELECT *
-    FROM `{dataset}.model_versions_at`(@as_of)
-    WHERE model_name = @model_name
-      AND environment IN UNNEST(@environments)
-      AND last_upload_timestamp >= @since
-    ORDER BY removed_at IS NOT NULL, model_version DESC, STRPOS('dev staging prod', environment)
-"""
-_MODEL_VERSION_FILES = """
-    WITH newest AS (
-      SELECT *
-      FROM `{dataset}.model_versions_at`(@as_of)
-      WHERE model_name = @model_name
-        AND model_version <= @newest
-        AND environment IN UNNEST(@environments)
-        AND last_upload_timestamp >= @since
-      QUALIFY DENSE_RANK() OVER (ORDER BY model_version DESC) <= @versions
-    ), files AS (
-      SELECT *
-      FROM `{dataset}.artifacts_at`(@as_of)
-      WHERE model_name = @model_name
-      QUALIFY ROW_NUMBER() OVER (
-        PARTITION BY model_version, environment
-        ORDER BY removed_at IS NOT NULL, gcs_path, gcs_bucket
-      ) <= @files
-    ), listed AS (
-      SELECT
-        model_version, environment,
-        ARRAY_AGG(files ORDER BY removed_at IS NOT NULL, gcs_path, gcs_bucket) AS artifacts
-      FROM files
-      GROUP BY model_version, environment
-    )
-    SELECT *
-    FROM newest
-    JOIN listed USING (model_version, environment)
-    ORDER BY removed_at IS NOT NULL, model_version DESC, STRPOS('dev staging prod', environment)
-"""
-_PROMOTIONS = """
-    SELECT *
-    FROM `{dataset}.promotions_at`(@as_of)
-    WHERE (@model_name IS NULL OR model_name = @model_name)
-      AND (
-        'dev' IN UNNEST(@environments) AND dev_last_upload_timestamp >= @since
-        OR 'staging' IN UNNEST(@environments) AND staging_last_upload_timestamp >= @since
-        OR 'prod' IN UNNEST(@environments) AND prod_last_upload_timestamp >= @since
-      )
-    ORDER BY model_name, model_version DESC
-"""
-_CHANGES = """
-    SELECT *
-    FROM `{dataset}.changes_at`(@as_of)
-    WHERE (@model_name IS NULL OR model_name = @model_name)
-      AND environment IN UNNEST(@environments)
-      AND ended_at >= @since
-    ORDER BY
-      changed_at DESC, model_name, model_version DESC,
-      STRPOS('dev staging prod', environment), change
-"""
-_UNLIKE_STAGING = """
-    SELECT
-      prod_vs_staging AS comparison,
-      COUNT(*) AS versions,
-      ARRAY_AGG(
-        CONCAT(model_name, '/v', CAST(model_version AS STRING))
-        ORDER BY last_upload_timestamp DESC, model_name, model_version DESC
-        LIMIT 10
-      ) AS examples
-    FROM `{dataset}.model_versions_at`(@as_of)
-    WHERE environment IN UNNEST(@environments)
-      AND last_upload_timestamp >= @since
-      AND prod_vs_staging IN ('different', 'skipped')
-    GROUP BY prod_vs_staging
-    ORDER BY prod_vs_staging
-"""
-_GENERATIONS = """
-    SELECT *
-    FROM `{dataset}.registrations_at`(@as_of)
-    WHERE gcs_bucket = @gcs_bucket
-      AND gcs_path = @gcs_path
-      AND model_name = @model_name
-      AND environment IN UNNEST(@environments)
-      AND IFNULL(upload_timestamp, registered_at) >= @since
-    ORDER BY IFNULL(upload_timestamp, registered_at) DESC, generation DESC
-"""
-_REGISTERED = """
-    SELECT
-      gcs_path AS name,
-      generation,
-      upload_timestamp,
-      registered_at,
-      file_size_bytes AS size,
-      crc32c,
-      TO_JSON_STRING(metadata) AS metadata,
-      removed_at IS NOT NULL AS removed
-    FROM `{dataset}.registrations_at`(@as_of)
-    WHERE gcs_bucket = @gcs_bucket
-      AND STARTS_WITH(gcs_path, @prefix)
-      AND environment IN UNNEST(@environments)
-      AND IFNULL(upload_timestamp, registered_at) >= @since
-    ORDER BY name
-"""
-
 
 class Inventory:
     """
@@ -184,11 +76,11 @@ class Inventory:
 
     def latest_models(self, wanted: Filter = EVERYTHING) -> list[LatestModel]:
         """Return the highest version of each model in each environment, by name."""
-        return self._query(LatestModel, _LATEST_MODELS, wanted)
+        return self._query(LatestModel, queries.LATEST_MODELS, wanted)
 
     def model_versions(self, model_name: str, wanted: Filter = EVERYTHING) -> list[ModelVersion]:
         """Return each version of a model in each environment: removed last, the highest first."""
-        return self._query(ModelVersion, _MODEL_VERSIONS, wanted, model_name=model_name)
+        return self._query(ModelVersion, queries.MODEL_VERSIONS, wanted, model_name=model_name)
 
     def model_version_files(
         self,
@@ -206,7 +98,7 @@ class Inventory:
         """
         return self._query(
             ModelVersionFiles,
-            _MODEL_VERSION_FILES,
+            queries.MODEL_VERSION_FILES,
             wanted,
             model_name=model_name,
             newest=newest,
@@ -218,16 +110,16 @@ class Inventory:
         self, model_name: str | None = None, wanted: Filter = EVERYTHING
     ) -> list[Promotion]:
         """Return when each version of a model, or of all models, reached each environment."""
-        return self._query(Promotion, _PROMOTIONS, wanted, model_name=model_name)
+        return self._query(Promotion, queries.PROMOTIONS, wanted, model_name=model_name)
 
     def changes(self, model_name: str | None = None, wanted: Filter = EVERYTHING) -> list[Change]:
         """Return what happened to the versions of a model, or of all models, the newest first."""
-        return self._query(Change, _CHANGES, wanted, model_name=model_name)
+        return self._query(Change, queries.CHANGES, wanted, model_name=model_name)
 
     def unlike_staging(self) -> list[UnlikeStaging]:
         """Return how many versions are in prod that are not what staging has, and the newest."""
         wanted = Filter(environments=[Environment.PROD])
-        return self._query(UnlikeStaging, _UNLIKE_STAGING, wanted)
+        return self._query(UnlikeStaging, queries.UNLIKE_STAGING, wanted)
 
     def generations(self, bucket: str, name: str, wanted: Filter = EVERYTHING) -> list[Generation]:
         """
@@ -239,7 +131,7 @@ class Inventory:
         model_name = ArtifactPath.parse(name).model_name  # by which the table is clustered
         return self._query(
             Generation,
-            _GENERATIONS,
+            queries.GENERATIONS,
             wanted,
             gcs_bucket=bucket,
             gcs_path=name,
@@ -249,7 +141,7 @@ class Inventory:
     def registered(self, bucket: str, prefix: str = "") -> Iterator[Registered]:
         """Yield every registered generation of a bucket, by name, reading a page at a time."""
         values = {"gcs_bucket": bucket, "prefix": prefix}
-        for row in self._rows(_REGISTERED, EVERYTHING, values, paged=True):
+        for row in self._rows(queries.REGISTERED, EVERYTHING, values, paged=True):
             yield Registered(**row)
 
     def _query[T: Row](

@@ -370,7 +370,7 @@ def test_one_real_and_one_emulated_are_never_compared(
 ) -> None:
     """What is in the one would be taken for gone from the other."""
     monkeypatch.delenv(missing)
-    monkeypatch.setattr("registry.cli.connect", lambda _: None)
+    monkeypatch.setattr("registry.commands.reconcile.connect", lambda _: None)
 
     result = run("dev")
 

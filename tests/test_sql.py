@@ -8,7 +8,7 @@ from typing import cast
 import pytest
 from google.cloud import bigquery
 
-from registry import inventory as module
+from registry import queries as inventory_queries
 from registry.inventory import Filter, Inventory
 from tests import PROJECT, ROOT
 from tests.conftest import tracked
@@ -175,7 +175,11 @@ def test_each_query_of_the_inventory_is_taken_with_its_parameters(
     assert list(inventory.registered("ml-models-dev")) == []
 
     dataset = f"{PROJECT}.ml_registry"
-    texts = {sql.format(dataset=dataset) for sql in vars(module).values() if "SELECT" in str(sql)}
+    texts = {
+        sql.format(dataset=dataset)
+        for sql in vars(inventory_queries).values()
+        if "SELECT" in str(sql)
+    }
     assert asked == texts
 
 

@@ -1,0 +1,30 @@
+"""`changes`: what happened to versions."""
+
+import click
+
+from registry import terminal
+from registry.options import Name, Question, ask
+from registry.rows import Change
+
+
+@click.command()
+@click.argument("model", type=Name(), required=False)
+@ask
+def changes(question: Question, model: str | None) -> None:
+    """
+    Show what happened to the versions of MODEL, or of all models, the newest first.
+
+    A version arrived in an environment, or was completed (more files), overwritten (other bytes),
+    rewritten (the same bytes again) or removed, or it reappeared. A row is a row of the view
+    changes. What happened within minutes is one row.
+
+    \b
+    Examples:
+      python -m registry changes --environment prod --since 7d
+      python -m registry changes fraud-detection --limit 20
+      python -m registry changes --at 2026-09-01 --since 7d
+    """  # noqa: D301
+    rows = question.inventory.changes(model, question.wanted)
+    question.answer(rows, Change, lambda: terminal.changes(rows))
+    if model is not None:
+        question.expect(rows, model)

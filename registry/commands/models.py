@@ -1,0 +1,36 @@
+"""`models`: the latest version of each model."""
+
+import dataclasses
+
+import click
+
+from registry import terminal
+from registry.environment import Environment
+from registry.options import Question, ask
+from registry.rows import LatestModel
+
+
+@click.command()
+@ask
+def models(question: Question) -> None:
+    """
+    Show the latest version of each model in each environment.
+
+    For each: its size, when it was uploaded and by whom, whether it is the same as in the
+    environment before, how many versions in dev are higher, and which other versions there differ
+    from the environment before, or never were in it. In JSON and CSV a row is a model in
+    an environment, as in the view latest_models; in the table a row is a model.
+
+    \b
+    Examples:
+      python -m registry models
+      python -m registry models --environment prod --since 30d
+      python -m registry models --format json | jq '.[] | select(.prod_vs_staging == "different")'
+    """  # noqa: D301
+    wanted, asked = question.wanted, question.wanted
+    if question.format == "table" and wanted.limit:
+        asked = dataclasses.replace(wanted, limit=wanted.limit * len(Environment))
+    rows = question.inventory.latest_models(asked)
+    question.answer(
+        rows, LatestModel, lambda: terminal.matrix(rows, wanted.environments, wanted.limit)
+    )

@@ -1,0 +1,41 @@
+"""`show`: the versions of a model."""
+
+import click
+from rich.table import Table
+
+from registry import terminal
+from registry.options import Name, Question, ask
+from registry.rows import Artifact, ModelVersion, ModelVersionFiles
+
+
+@click.command()
+@click.argument("model", type=Name())
+@click.option("--files", is_flag=True, help="Each file, with its checksum.")
+@ask
+def show(question: Question, model: str, *, files: bool) -> None:
+    """
+    Show the versions of MODEL, in each environment, the highest first, and last what was removed.
+
+    A row is a version in an environment, as in the view model_versions. With --files, JSON also has
+    its rows of the view artifacts, and a row of the table and of CSV is a file.
+
+    \b
+    Examples:
+      python -m registry show fraud-detection
+      python -m registry show fraud-detection --files --environment prod
+      python -m registry show fraud-detection --at 2026-09-01
+    """  # noqa: D301
+    inventory, wanted = question.inventory, question.wanted
+    if not files:
+        versions = inventory.model_versions(model, wanted)
+        question.answer(versions, ModelVersion, lambda: terminal.versions(versions))
+        question.expect(versions, model)
+        return
+    contents = inventory.model_version_files(model, wanted)
+    artifacts = [artifact for version in contents for artifact in version.artifacts]
+    artifacts = artifacts[: wanted.limit]
+    if question.format == "json":
+        question.answer(contents, ModelVersionFiles, Table)
+    else:
+        question.answer(artifacts, Artifact, lambda: terminal.files(artifacts))
+    question.expect(contents, model)

@@ -1,0 +1,193 @@
+"""Options that commands share, and how they read what people type."""
+
+import dataclasses
+import functools
+import os
+import sys
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import click
+from rich.table import Table
+
+from registry import moment, output
+from registry.artifact import INT64_MAX
+from registry.clients import connect
+from registry.environment import Environment
+from registry.errors import InvalidMoment
+from registry.inventory import Filter, Inventory
+from registry.rows import Row
+from registry.settings import DEFAULT_TABLE, Settings
+
+NOT_FOUND = 1
+
+
+class At(click.ParamType[datetime]):
+    """A time that is not in the future."""
+
+    name = "time"
+
+    def convert(
+        self, value: str, param: click.Parameter | None, ctx: click.Context | None
+    ) -> datetime:
+        """Read it."""
+        try:
+            return moment.parse_past(value, datetime.now(UTC))
+        except InvalidMoment as error:
+            self.fail(str(error), param, ctx)
+
+
+class Since(click.ParamType[datetime]):
+    """A time, or a period before the time of --at, which is read first."""
+
+    name = "time"
+
+    def convert(
+        self, value: str, param: click.Parameter | None, ctx: click.Context | None
+    ) -> datetime:
+        """Read it."""
+        try:
+            at = ctx.params.get("as_of") if ctx else None  # Click's own mark without --at
+            return moment.parse(value, at if isinstance(at, datetime) else datetime.now(UTC))
+        except InvalidMoment as error:
+            self.fail(str(error), param, ctx)
+
+
+class Name(click.ParamType[str]):
+    """Text in UTF-8, as every object's name is."""
+
+    name = "text"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Read it."""
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            self.fail(f"expected text in UTF-8, found {value!r}", param, ctx)
+        return value
+
+
+class Version(click.ParamType[int]):
+    """A model version, as people write it: 3, v3, v03."""
+
+    name = "version"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Read it."""
+        digits = value.removeprefix("v")
+        if not (digits.isascii() and digits.isdigit() and int(digits) <= INT64_MAX):
+            self.fail(f"expected a version such as v3, found {value!r}", param, ctx)
+        return int(digits)
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """What the options say that all questions share."""
+
+    inventory: Inventory
+    wanted: Filter
+    format: str
+
+    def answer[R: Row](self, rows: Sequence[R], kind: type[R], table: Callable[[], Table]) -> None:
+        """Print the rows."""
+        output.print_rows(self.format, rows, kind, table)
+
+    def expect(self, rows: Sequence[Row], name: str) -> None:
+        """Exit 1 if nothing is registered under that name."""
+        if not rows:
+            click.echo(
+                f"Error: expected registrations of {output.printable(name)}, found none that fit",
+                err=True,
+            )
+            sys.exit(NOT_FOUND)
+
+
+PROJECT = click.option(
+    "--project",
+    envvar="GCP_PROJECT_ID",
+    show_envvar=True,
+    default="",
+    help="The project that holds the table.",
+)
+TABLE = click.option(
+    "--table",
+    envvar="REGISTRY_TABLE",
+    default=DEFAULT_TABLE,
+    show_default=True,
+    show_envvar=True,
+    help="<dataset>.<table>; the views are in the same dataset.",
+)
+SINCE = click.option(
+    "--since",
+    type=Since(),
+    default="1970-01-01",
+    help="Only what was uploaded since: 2026-11-01, 2026-11-01T12:00:00Z, 90m, 12h, 7d, 2w.",
+)
+AT = click.option(
+    "--at",
+    "as_of",
+    type=At(),
+    is_eager=True,
+    help="What was true then: 2026-11-01 (00:00 UTC), 2026-11-01T12:00:00Z, 7d (a week ago).",
+)
+FORMAT = click.option(
+    "--format",
+    type=click.Choice(["table", "json", "csv"]),
+    default=lambda: "table" if sys.stdout.isatty() else "json",
+    help="[default: table on a terminal, else json]",
+)
+
+
+def settings_of(project: str, table: str) -> Settings:
+    """Return the settings that the options say; what they leave out is in the environment."""
+    chosen = {"GCP_PROJECT_ID": project, "REGISTRY_TABLE": table, "THREADS": ""}
+    return Settings.from_environ({**os.environ, **chosen})
+
+
+def ask(command: Callable[..., None]) -> Callable[..., None]:
+    """Add the options that all questions share; the command gets them as a question."""
+
+    @PROJECT
+    @TABLE
+    @click.option(
+        "-e",
+        "--env",
+        "--environment",
+        "environments",
+        type=click.Choice([environment.value for environment in Environment]),
+        multiple=True,
+        help="Only this one; can be given several times.",
+    )
+    @SINCE
+    @AT
+    @click.option("--limit", type=click.IntRange(1, 1_000_000_000), help="At most so many rows.")
+    @FORMAT
+    @functools.wraps(command)
+    def wrapped(  # noqa: PLR0913 - one for each option
+        *,
+        project: str,
+        table: str,
+        environments: Sequence[str],
+        since: datetime,
+        as_of: datetime | None,
+        limit: int | None,
+        format: str,  # noqa: A002 - the option's name
+        **arguments: Any,  # noqa: ANN401 - the command's own
+    ) -> None:
+        settings = settings_of(project, table)
+        command(
+            Question(
+                inventory=Inventory(connect(settings), settings.table),
+                wanted=Filter(
+                    environments=environments or tuple(Environment),
+                    since=since,
+                    limit=limit,
+                    as_of=as_of,
+                ),
+                format=format,
+            ),
+            **arguments,
+        )
+
+    return wrapped

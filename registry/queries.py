@@ -1,0 +1,110 @@
+"""The queries of the inventory, one for each question."""
+
+# Names are whole: BigQuery's default dataset is for tables, and these are functions.
+LATEST_MODELS = """
+    SELECT *
+    FROM `{dataset}.latest_models_at`(@as_of)
+    WHERE environment IN UNNEST(@environments) AND last_upload_timestamp >= @since
+    ORDER BY model_name, STRPOS('dev staging prod', environment)
+"""
+MODEL_VERSIONS = """
+    SELECT *
+    FROM `{dataset}.model_versions_at`(@as_of)
+    WHERE model_name = @model_name
+      AND environment IN UNNEST(@environments)
+      AND last_upload_timestamp >= @since
+    ORDER BY removed_at IS NOT NULL, model_version DESC, STRPOS('dev staging prod', environment)
+"""
+MODEL_VERSION_FILES = """
+    WITH newest AS (
+      SELECT *
+      FROM `{dataset}.model_versions_at`(@as_of)
+      WHERE model_name = @model_name
+        AND model_version <= @newest
+        AND environment IN UNNEST(@environments)
+        AND last_upload_timestamp >= @since
+      QUALIFY DENSE_RANK() OVER (ORDER BY model_version DESC) <= @versions
+    ), files AS (
+      SELECT *
+      FROM `{dataset}.artifacts_at`(@as_of)
+      WHERE model_name = @model_name
+      QUALIFY ROW_NUMBER() OVER (
+        PARTITION BY model_version, environment
+        ORDER BY removed_at IS NOT NULL, gcs_path, gcs_bucket
+      ) <= @files
+    ), listed AS (
+      SELECT
+        model_version, environment,
+        ARRAY_AGG(files ORDER BY removed_at IS NOT NULL, gcs_path, gcs_bucket) AS artifacts
+      FROM files
+      GROUP BY model_version, environment
+    )
+    SELECT *
+    FROM newest
+    JOIN listed USING (model_version, environment)
+    ORDER BY removed_at IS NOT NULL, model_version DESC, STRPOS('dev staging prod', environment)
+"""
+PROMOTIONS = """
+    SELECT *
+    FROM `{dataset}.promotions_at`(@as_of)
+    WHERE (@model_name IS NULL OR model_name = @model_name)
+      AND (
+        'dev' IN UNNEST(@environments) AND dev_last_upload_timestamp >= @since
+        OR 'staging' IN UNNEST(@environments) AND staging_last_upload_timestamp >= @since
+        OR 'prod' IN UNNEST(@environments) AND prod_last_upload_timestamp >= @since
+      )
+    ORDER BY model_name, model_version DESC
+"""
+CHANGES = """
+    SELECT *
+    FROM `{dataset}.changes_at`(@as_of)
+    WHERE (@model_name IS NULL OR model_name = @model_name)
+      AND environment IN UNNEST(@environments)
+      AND ended_at >= @since
+    ORDER BY
+      changed_at DESC, model_name, model_version DESC,
+      STRPOS('dev staging prod', environment), change
+"""
+UNLIKE_STAGING = """
+    SELECT
+      prod_vs_staging AS comparison,
+      COUNT(*) AS versions,
+      ARRAY_AGG(
+        CONCAT(model_name, '/v', CAST(model_version AS STRING))
+        ORDER BY last_upload_timestamp DESC, model_name, model_version DESC
+        LIMIT 10
+      ) AS examples
+    FROM `{dataset}.model_versions_at`(@as_of)
+    WHERE environment IN UNNEST(@environments)
+      AND last_upload_timestamp >= @since
+      AND prod_vs_staging IN ('different', 'skipped')
+    GROUP BY prod_vs_staging
+    ORDER BY prod_vs_staging
+"""
+GENERATIONS = """
+    SELECT *
+    FROM `{dataset}.registrations_at`(@as_of)
+    WHERE gcs_bucket = @gcs_bucket
+      AND gcs_path = @gcs_path
+      AND model_name = @model_name
+      AND environment IN UNNEST(@environments)
+      AND IFNULL(upload_timestamp, registered_at) >= @since
+    ORDER BY IFNULL(upload_timestamp, registered_at) DESC, generation DESC
+"""
+REGISTERED = """
+    SELECT
+      gcs_path AS name,
+      generation,
+      upload_timestamp,
+      registered_at,
+      file_size_bytes AS size,
+      crc32c,
+      TO_JSON_STRING(metadata) AS metadata,
+      removed_at IS NOT NULL AS removed
+    FROM `{dataset}.registrations_at`(@as_of)
+    WHERE gcs_bucket = @gcs_bucket
+      AND STARTS_WITH(gcs_path, @prefix)
+      AND environment IN UNNEST(@environments)
+      AND IFNULL(upload_timestamp, registered_at) >= @since
+    ORDER BY name
+"""
