@@ -198,7 +198,7 @@ def test_the_function_of_prod_warns_of_what_is_there_and_not_the_same_in_staging
     monkeypatch.setenv("BUCKET", bucket)
     storage.put(bucket, f"only-in-prod-{asked}/v1/f", 1)
     if asked == "badly":
-        monkeypatch.setattr("registry.inventory._UNLIKE_STAGING", "SELECT oops")
+        monkeypatch.setattr("registry.queries.UNLIKE_STAGING", "SELECT oops")
     app = functions_framework.create_app("reconcile", str(ROOT / "main.py"))  # type: ignore[no-untyped-call]
 
     answered = app.test_client().post("/")
