@@ -6,6 +6,7 @@ import sys
 import click
 
 from registry.commands.changes import changes
+from registry.commands.compare import compare_versions
 from registry.commands.history import history
 from registry.commands.models import models
 from registry.commands.promotions import promotions
@@ -57,6 +58,7 @@ def main() -> None:
       python -m registry models
       python -m registry models --environment prod --format json
       python -m registry show fraud-detection --files
+      python -m registry compare fraud-detection v3 v4
       python -m registry promotions --environment prod --since 7d
       python -m registry changes --environment prod --since 7d
       python -m registry history gs://ml-models-prod/fraud-detection/v3/model.pkl
@@ -65,5 +67,5 @@ def main() -> None:
     """  # noqa: D301 - \b keeps Click from filling the lines
 
 
-for _command in (models, show, promotions, changes, history, reconcile):
+for _command in (models, show, compare_versions, promotions, changes, history, reconcile):
     main.add_command(_command)

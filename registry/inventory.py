@@ -18,6 +18,7 @@ from registry.errors import QueryFailed
 from registry.rows import (
     OUTDATED,
     Change,
+    ComparedFile,
     Generation,
     LatestModel,
     ModelVersion,
@@ -104,6 +105,19 @@ class Inventory:
             newest=newest,
             versions=versions,
             files=files,
+        )
+
+    def compared_files(
+        self, model_name: str, first: int, second: int, wanted: Filter = EVERYTHING
+    ) -> list[ComparedFile]:
+        """Return the files that are there of two versions of a model, by path."""
+        return self._query(
+            ComparedFile,
+            queries.COMPARED_FILES,
+            wanted,
+            model_name=model_name,
+            first=first,
+            second=second,
         )
 
     def promotions(

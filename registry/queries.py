@@ -44,6 +44,34 @@ MODEL_VERSION_FILES = """
     JOIN listed USING (model_version, environment)
     ORDER BY removed_at IS NOT NULL, model_version DESC, STRPOS('dev staging prod', environment)
 """
+# Files that no model is made of: the same as in 6-model_versions.sql, which a test checks.
+COMPARED_FILES = r"""
+    SELECT
+      *,
+      NOT REGEXP_CONTAINS(
+        REGEXP_EXTRACT(gcs_path, '(?s)^[^/]*/[^/]*/(.*)'),
+        CONCAT(
+          r'(?:^|/)(?:',
+          r'\.DS_Store\z',
+          r'|\._[^/]*\z',
+          r'|__MACOSX/',
+          r'|Thumbs\.db\z',
+          r'|\.ipynb_checkpoints/',
+          r'|_SUCCESS\z',
+          r')'
+        )
+      )
+        AND NOT (
+          IFNULL(file_size_bytes = 0, FALSE) AND REGEXP_CONTAINS(gcs_path, r'_\x24folder\x24\z')
+        )
+        AS counts
+    FROM `{dataset}.artifacts_at`(@as_of)
+    WHERE model_name = @model_name
+      AND model_version IN (@first, @second)
+      AND environment IN UNNEST(@environments)
+      AND removed_at IS NULL
+    ORDER BY gcs_path, gcs_bucket
+"""
 PROMOTIONS = """
     SELECT *
     FROM `{dataset}.promotions_at`(@as_of)

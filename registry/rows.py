@@ -78,6 +78,13 @@ class Artifact(Generation):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ComparedFile(Artifact):
+    """A row of `artifacts`; `counts` is false for a file that no model is made of."""
+
+    counts: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ModelVersion(Row):
     """
     A row of `model_versions`: a version in an environment.

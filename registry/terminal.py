@@ -45,7 +45,8 @@ def _ago(time: datetime) -> str:
     return f"{humanize.naturaldelta(datetime.now(UTC) - time)} ago"
 
 
-def _size(size: int | None) -> Text:
+def size_text(size: int | None) -> Text:
+    """Return a size as people read it."""
     return Text("-" if size is None else humanize.naturalsize(size))
 
 
@@ -98,7 +99,7 @@ def _cell(latest: LatestModel | None) -> Text:
     if latest is None:
         return Text("-", "dim")
     cell = Text(f"v{latest.model_version}", "bold")
-    cell.append(f"  {_size(latest.total_bytes)}", "not bold")
+    cell.append(f"  {size_text(latest.total_bytes)}", "not bold")
     if latest.versions_behind_dev:
         cell.append(f"  {latest.versions_behind_dev} behind dev", "not bold dim")
     who = ", ".join(latest.uploaders) or "unknown"
@@ -123,7 +124,7 @@ def versions(rows: Sequence[ModelVersion]) -> Table:
         "version": _version,
         "environment": lambda row: Text(row.environment),
         "uploaded": lambda row: _time(row.last_upload_timestamp),
-        "size": lambda row: _size(row.total_bytes),
+        "size": lambda row: size_text(row.total_bytes),
         "files": lambda row: Text(str(row.files)),
         "by": lambda row: _text(", ".join(row.uploaders)),
         "overwrites": lambda row: Text(str(row.overwrites)),
@@ -138,7 +139,7 @@ def files(rows: Sequence[Artifact]) -> Table:
         "version": _version,
         "environment": lambda row: Text(row.environment),
         "file": lambda row: _text(row.file_name),
-        "size": lambda row: _size(row.file_size_bytes),
+        "size": lambda row: size_text(row.file_size_bytes),
         "crc32c": lambda row: _text(row.crc32c),
         "uploaded": lambda row: _time(row.upload_timestamp),
         "by": lambda row: _text(row.uploader),
@@ -186,7 +187,7 @@ def changes(rows: Sequence[Change]) -> Table:
         "environment": lambda row: Text(row.environment),
         "change": lambda row: Text(row.change, _CHANGE_STYLES.get(row.change, "")),
         "files": lambda row: Text(str(row.files)),
-        "size": lambda row: _size(row.total_bytes),
+        "size": lambda row: size_text(row.total_bytes),
         "by": lambda row: _text(", ".join(row.uploaders)),
         "commit": lambda row: _text(row.git_commit),
     }
@@ -202,7 +203,7 @@ def generations(rows: Sequence[Generation]) -> Table:
         "uploaded": lambda row: _time(row.upload_timestamp),
         "until": lambda row: _time(row.removed_at),
         "registered": lambda row: _time(row.registered_at),
-        "size": lambda row: _size(row.file_size_bytes),
+        "size": lambda row: size_text(row.file_size_bytes),
         "crc32c": lambda row: _text(row.crc32c),
         "by": lambda row: _text(row.uploader),
         "metadata": lambda row: _text(json.dumps(row.metadata) if row.metadata else None),

@@ -14,12 +14,13 @@ LAYOUT = """
 main
 __main__ cli
 commands
-options terminal output
+options comparison_table terminal output
 page overview timeline
 handler
 promotion reconciliation
 table inventory bucket
 finding
+comparison
 rows moment queries
 registration removal
 clients

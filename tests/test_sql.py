@@ -45,7 +45,7 @@ VALUES = {
 }
 NOT_HERE = {
     "deploy/local/bigquery.py",  # it asks DuckDB
-    "registry/inventory.py",  # it has its own test, with the queries' parameters
+    "registry/queries.py",  # it has its own test, with the queries' parameters
 }
 ASKING = [
     name
@@ -166,6 +166,7 @@ def test_each_query_of_the_inventory_is_taken_with_its_parameters(
     inventory.latest_models()
     inventory.model_versions("m")
     inventory.model_version_files("m")
+    inventory.compared_files("m", 1, 2)
     inventory.promotions()
     inventory.promotions("m", Filter(environments=["prod"], limit=1))
     inventory.changes()
