@@ -5,6 +5,7 @@ RegistryError
 ├── InvalidSettings             stop: the function must not start like this
 ├── NoCredentials               stop: somebody has to log in
 ├── InvalidMoment               report it to the person who asked
+├── InvalidCondition            the same
 ├── NotForTheRegistry           skip: nothing is wrong with the event, but it is not ours
 │   ├── OtherEventType
 │   ├── UnknownEnvironment
@@ -37,6 +38,10 @@ class NoCredentials(RegistryError):
 
 class InvalidMoment(RegistryError, ValueError):
     """A text that is no time, or one in the future where only the past is known."""
+
+
+class InvalidCondition(RegistryError, ValueError):
+    """A text that is no condition on custom metadata."""
 
 
 class NotForTheRegistry(RegistryError, ValueError):

@@ -13,6 +13,7 @@ from google.cloud.bigquery.retry import DEFAULT_JOB_RETRY, DEFAULT_RETRY
 from registry import queries
 from registry.artifact import INT64_MAX, ArtifactPath
 from registry.clients import LOG_IN, explain, reasons
+from registry.condition import Condition
 from registry.environment import Environment
 from registry.errors import QueryFailed
 from registry.rows import (
@@ -21,6 +22,7 @@ from registry.rows import (
     ComparedFile,
     Generation,
     LatestModel,
+    ModelName,
     ModelVersion,
     ModelVersionFiles,
     Promotion,
@@ -51,13 +53,15 @@ class Filter:
     """
     Rows of these environments, uploaded at `since` or later, at most `limit` of them.
 
-    They are what was true at the time `as_of`; None is now.
+    They are what was true at the time `as_of`; None is now. Of models and versions, only those
+    come that all conditions of `where` fit.
     """
 
     environments: Sequence[str] = tuple(Environment)
     since: datetime = _EVER
     limit: int | None = None
     as_of: datetime | None = None
+    where: Sequence[Condition] = ()
 
 
 EVERYTHING = Filter()
@@ -78,6 +82,11 @@ class Inventory:
     def latest_models(self, wanted: Filter = EVERYTHING) -> list[LatestModel]:
         """Return the highest version of each model in each environment, by name."""
         return self._query(LatestModel, queries.LATEST_MODELS, wanted)
+
+    def model_names(self, as_of: datetime | None = None) -> list[str]:
+        """Return the names of all models that ever were registered."""
+        rows = self._query(ModelName, queries.MODEL_NAMES, Filter(as_of=as_of))
+        return [row.model_name for row in rows]
 
     def model_versions(self, model_name: str, wanted: Filter = EVERYTHING) -> list[ModelVersion]:
         """Return each version of a model in each environment: removed last, the highest first."""
@@ -177,12 +186,13 @@ class Inventory:
                     )
                     for name, value in values.items()
                 ),
+                *_conditions(wanted.where),
             ],
         )
         wait = HISTORY_SECONDS if paged else ANSWER_SECONDS
         try:
             rows = self._client.query_and_wait(
-                sql.format(dataset=self._dataset),
+                self._text(sql, wanted, values),
                 job_config=config,
                 retry=DEFAULT_RETRY.with_timeout(RETRY_SECONDS),
                 job_retry=DEFAULT_JOB_RETRY.with_timeout(RETRY_SECONDS),
@@ -204,3 +214,18 @@ class Inventory:
             remedy = "" if reasons(error) else _OUT_OF_REACH
             found = explain(error, _REMEDIES)
             raise QueryFailed(f"expected {self._dataset} to answer, {found}{remedy}") from error
+
+    def _text(self, sql: str, wanted: Filter, values: Mapping[str, object]) -> str:
+        among = "model_name = @model_name" if "model_name" in values else "TRUE"
+        fitting = queries.FITTING.format(dataset=self._dataset, among=among)
+        return sql.format(dataset=self._dataset, fitting=fitting if wanted.where else "")
+
+
+def _conditions(where: Sequence[Condition]) -> Iterator[bigquery.ArrayQueryParameter]:
+    if where:
+        for name, texts in {
+            "keys": [condition.key for condition in where],
+            "operators": [condition.operator for condition in where],
+            "values": [condition.value for condition in where],
+        }.items():
+            yield bigquery.ArrayQueryParameter(name, "STRING", texts)

@@ -1,12 +1,13 @@
 """Options that commands share, and how they read what people type."""
 
 import dataclasses
+import difflib
 import functools
 import os
 import sys
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 from rich.table import Table
@@ -14,8 +15,9 @@ from rich.table import Table
 from registry import moment, output
 from registry.artifact import INT64_MAX
 from registry.clients import connect
+from registry.condition import Condition
 from registry.environment import Environment
-from registry.errors import InvalidMoment
+from registry.errors import InvalidCondition, InvalidMoment
 from registry.inventory import Filter, Inventory
 from registry.rows import Row
 from registry.settings import DEFAULT_TABLE, Settings
@@ -81,6 +83,21 @@ class Version(click.ParamType[int]):
         return int(digits)
 
 
+class Where(click.ParamType[Condition]):
+    """A condition on custom metadata."""
+
+    name = "condition"
+
+    def convert(
+        self, value: str, param: click.Parameter | None, ctx: click.Context | None
+    ) -> Condition:
+        """Read it."""
+        try:
+            return Condition.parse(Name().convert(value, param, ctx))
+        except InvalidCondition as error:
+            self.fail(str(error), param, ctx)
+
+
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
     """What the options say that all questions share."""
@@ -93,14 +110,37 @@ class Question:
         """Print the rows."""
         output.print_rows(self.format, rows, kind, table)
 
+    def where(self, conditions: Sequence[Condition]) -> Filter:
+        """Return what is wanted, with conditions."""
+        return dataclasses.replace(self.wanted, where=conditions)
+
     def expect(self, rows: Sequence[Row], name: str) -> None:
         """Exit 1 if nothing is registered under that name."""
         if not rows:
-            click.echo(
-                f"Error: expected registrations of {output.printable(name)}, found none that fit",
-                err=True,
-            )
-            sys.exit(NOT_FOUND)
+            _say_none(name)
+
+    def expect_model(self, rows: Sequence[Row], name: str) -> None:
+        """Exit 1 if nothing of that model is registered, and name the model that may be meant."""
+        if not rows:
+            meant = closest(name, self.inventory.model_names(self.wanted.as_of))
+            _say_none(name, f": did you mean '{output.printable(meant)}'?" if meant else "")
+
+
+def _say_none(name: str, meant: str = "") -> NoReturn:
+    click.echo(
+        f"Error: expected registrations of {output.printable(name)}, found none that fit{meant}",
+        err=True,
+    )
+    sys.exit(NOT_FOUND)
+
+
+def closest(name: str, names: Sequence[str]) -> str | None:
+    """Return the name that may be meant; None if that one is there, or none is like it."""
+    if name in names:
+        return None
+    by_folded = {one.casefold(): one for one in names}
+    found = difflib.get_close_matches(name.casefold(), by_folded, n=1)
+    return by_folded[found[0]] if found else None
 
 
 PROJECT = click.option(
@@ -130,6 +170,14 @@ AT = click.option(
     type=At(),
     is_eager=True,
     help="What was true then: 2026-11-01 (00:00 UTC), 2026-11-01T12:00:00Z, 7d (a week ago).",
+)
+WHERE = click.option(
+    "--where",
+    "conditions",
+    type=Where(),
+    multiple=True,
+    help="Only what has such custom metadata: framework=xgboost, 'accuracy>=0.9'; also != < <= >."
+    " Can be given several times: all have to fit, each on some file of the version that is there.",
 )
 FORMAT = click.option(
     "--format",

@@ -1,15 +1,21 @@
 """The queries of the inventory, one for each question."""
 
 # Names are whole: BigQuery's default dataset is for tables, and these are functions.
+# {fitting} is FITTING if there are conditions, and else nothing, so that no metadata is read.
 LATEST_MODELS = """
     SELECT *
-    FROM `{dataset}.latest_models_at`(@as_of)
+    FROM `{dataset}.latest_models_at`(@as_of){fitting}
     WHERE environment IN UNNEST(@environments) AND last_upload_timestamp >= @since
     ORDER BY model_name, STRPOS('dev staging prod', environment)
 """
+MODEL_NAMES = """
+    SELECT DISTINCT model_name
+    FROM `{dataset}.registrations_at`(@as_of)
+    ORDER BY model_name
+"""
 MODEL_VERSIONS = """
     SELECT *
-    FROM `{dataset}.model_versions_at`(@as_of)
+    FROM `{dataset}.model_versions_at`(@as_of){fitting}
     WHERE model_name = @model_name
       AND environment IN UNNEST(@environments)
       AND last_upload_timestamp >= @since
@@ -18,7 +24,7 @@ MODEL_VERSIONS = """
 MODEL_VERSION_FILES = """
     WITH newest AS (
       SELECT *
-      FROM `{dataset}.model_versions_at`(@as_of)
+      FROM `{dataset}.model_versions_at`(@as_of){fitting}
       WHERE model_name = @model_name
         AND model_version <= @newest
         AND environment IN UNNEST(@environments)
@@ -136,3 +142,31 @@ REGISTERED = """
       AND IFNULL(upload_timestamp, registered_at) >= @since
     ORDER BY name
 """
+
+# Versions of which, for each condition, a file that is there fits. The path of JSON_VALUE has to be
+# constant, but a subscript takes any text as the key, so that none is ever part of the query.
+FITTING = """
+    JOIN (
+      SELECT model_name, model_version, environment
+      FROM (
+        SELECT
+          model_name, model_version, environment, position,
+          @operators[OFFSET(position)] AS operator,
+          @values[OFFSET(position)] AS wanted,
+          SAFE_CAST(@values[OFFSET(position)] AS BIGNUMERIC) AS wanted_number,
+          JSON_VALUE(metadata[key]) AS found,
+          SAFE_CAST(JSON_VALUE(metadata[key]) AS BIGNUMERIC) AS found_number
+        FROM `{dataset}.artifacts_at`(@as_of), UNNEST(@keys) AS key WITH OFFSET AS position
+        WHERE {among} AND removed_at IS NULL
+      )
+      WHERE CASE operator
+        WHEN '=' THEN IFNULL(found_number = wanted_number, found = wanted)
+        WHEN '!=' THEN IFNULL(found_number <> wanted_number, found <> wanted)
+        WHEN '<' THEN found_number < wanted_number
+        WHEN '<=' THEN found_number <= wanted_number
+        WHEN '>' THEN found_number > wanted_number
+        WHEN '>=' THEN found_number >= wanted_number
+      END
+      GROUP BY model_name, model_version, environment
+      HAVING COUNT(DISTINCT position) = ARRAY_LENGTH(@keys)
+    ) USING (model_name, model_version, environment)"""

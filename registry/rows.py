@@ -78,6 +78,13 @@ class Artifact(Generation):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ModelName(Row):
+    """The name of a model."""
+
+    model_name: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ComparedFile(Artifact):
     """A row of `artifacts`; `counts` is false for a file that no model is made of."""
 

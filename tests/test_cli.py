@@ -125,6 +125,14 @@ def test_limit_counts_lines(run: Run) -> None:
     assert "old" not in table
 
 
+def test_versions_are_found_by_their_metadata(run: Run) -> None:
+    found = rows(run("show", "fraud", "--where", "accuracy>0.89", "--where", "accuracy<1"))
+
+    assert [(row["model_version"], row["environment"]) for row in found] == [(1, "dev")]
+    assert rows(run("models", "--where", "accuracy=0.9")) == []  # the latest one has none
+    assert run("show", "fraud", "--where", "accuracy>1").exit_code == 1
+
+
 def test_show_gives_the_versions_of_a_model(run: Run) -> None:
     found = rows(run("show", "fraud"))
     table = run("show", "fraud", "--format", "table").output
@@ -224,6 +232,27 @@ def test_an_unknown_name_is_an_empty_list_and_exit_code_1(run: Run, words: list[
 
 
 @pytest.mark.parametrize(
+    ("words", "meant"),
+    [
+        (["show", "Fraud"], ": did you mean 'fraud'?"),
+        (["show", "frau", "--files"], ": did you mean 'fraud'?"),
+        (["changes", "frauds"], ": did you mean 'fraud'?"),
+        (["promotions", "arsh"], ": did you mean 'rash'?"),
+        (["compare", "FRAUD", "v1", "v2"], ": did you mean 'fraud'?"),
+        (["show", "[red]x"], r": did you mean '[red]x\x1b[2J\u202e'?"),
+        (["show", "Fraud", "--at", "2026-01-01"], ""),  # nothing was registered
+        (["show", "fraud", "--since", "2026-04-01"], ""),  # the name is right
+        (["show", "churn"], ""),
+    ],
+)
+def test_a_model_that_may_be_meant_is_named(run: Run, words: list[str], meant: str) -> None:
+    result = run(*words)
+
+    assert result.exit_code == 1
+    assert result.stderr.endswith(f"found none that fit{meant}\n")
+
+
+@pytest.mark.parametrize(
     ("words", "expected"),
     [
         (["models", "--table", "nowhere.models"], "run deploy/setup.sh"),
@@ -239,6 +268,8 @@ def test_an_unknown_name_is_an_empty_list_and_exit_code_1(run: Run, words: list[
         (["history", "fraud/v1/model.pkl"], "expected gs://<bucket>/<path>"),
         (["history", "gs://b"], "expected gs://<bucket>/<path>"),
         (["history", "gs://b-dev/fraud/8/m"], "the version '8' lacks its v: write 'fraud/v8/m'"),
+        (["models", "--where", "xgboost"], "expected key=value, or !=, <, <=, >, >= between them"),
+        (["models", "--where", "a=\udcff"], "expected text in UTF-8"),
         (["frobnicate"], "No such command"),
     ],
 )

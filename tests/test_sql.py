@@ -9,6 +9,7 @@ import pytest
 from google.cloud import bigquery
 
 from registry import queries as inventory_queries
+from registry.condition import Condition
 from registry.inventory import Filter, Inventory
 from tests import PROJECT, ROOT
 from tests.conftest import tracked
@@ -163,9 +164,11 @@ def test_each_query_of_the_inventory_is_taken_with_its_parameters(
     monkeypatch.setattr(engine, "query_and_wait", query_and_wait)
     inventory = Inventory(cast("bigquery.Client", engine), "ml_registry.models")
 
-    inventory.latest_models()
-    inventory.model_versions("m")
-    inventory.model_version_files("m")
+    for wanted in (Filter(), Filter(where=[Condition("k", "=", "v")])):
+        inventory.latest_models(wanted)
+        inventory.model_versions("m", wanted)
+        inventory.model_version_files("m", wanted)
+    inventory.model_names()
     inventory.compared_files("m", 1, 2)
     inventory.promotions()
     inventory.promotions("m", Filter(environments=["prod"], limit=1))
@@ -176,11 +179,18 @@ def test_each_query_of_the_inventory_is_taken_with_its_parameters(
     assert list(inventory.registered("ml-models-dev")) == []
 
     dataset = f"{PROJECT}.ml_registry"
-    texts = {
-        sql.format(dataset=dataset)
-        for sql in vars(inventory_queries).values()
-        if "SELECT" in str(sql)
+    fitting = {
+        inventory_queries.FITTING.format(dataset=dataset, among=among)
+        for among in ("TRUE", "model_name = @model_name")
     }
+    texts = {
+        sql.format(dataset=dataset, fitting="")
+        for name, sql in vars(inventory_queries).items()
+        if "SELECT" in str(sql) and name != "FITTING"
+    }
+    filtered = {sql for sql in asked if any(one in sql for one in fitting)}
+    assert len(filtered) == 3
+    asked -= filtered
     assert asked == texts
 
 

@@ -27,4 +27,4 @@ def changes(question: Question, model: str | None) -> None:
     rows = question.inventory.changes(model, question.wanted)
     question.answer(rows, Change, lambda: terminal.changes(rows))
     if model is not None:
-        question.expect(rows, model)
+        question.expect_model(rows, model)

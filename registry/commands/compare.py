@@ -100,7 +100,7 @@ def compare_versions(  # noqa: PLR0913 - one for each option
         inventory=Inventory(connect(settings), settings.table), wanted=wanted, format=format
     )
     files = question.inventory.compared_files(model, versions[0], versions[-1], wanted)
-    question.expect(files, model)
+    question.expect_model(files, model)
     if between:
         first, second = (versions[0], between[0]), (versions[0], between[1])
     else:

@@ -27,4 +27,4 @@ def promotions(question: Question, model: str | None) -> None:
     rows = question.inventory.promotions(model, question.wanted)
     question.answer(rows, Promotion, lambda: terminal.promotions(rows))
     if model is not None:
-        question.expect(rows, model)
+        question.expect_model(rows, model)

@@ -1,35 +1,41 @@
 """`show`: the versions of a model."""
 
+from collections.abc import Sequence
+
 import click
 from rich.table import Table
 
 from registry import terminal
-from registry.options import Name, Question, ask
+from registry.condition import Condition
+from registry.options import WHERE, Name, Question, ask
 from registry.rows import Artifact, ModelVersion, ModelVersionFiles
 
 
 @click.command()
 @click.argument("model", type=Name())
 @click.option("--files", is_flag=True, help="Each file, with its checksum.")
+@WHERE
 @ask
-def show(question: Question, model: str, *, files: bool) -> None:
+def show(question: Question, model: str, conditions: Sequence[Condition], *, files: bool) -> None:
     """
     Show the versions of MODEL, in each environment, the highest first, and last what was removed.
 
     A row is a version in an environment, as in the view model_versions. With --files, JSON also has
-    its rows of the view artifacts, and a row of the table and of CSV is a file.
+    its rows of the view artifacts, and a row of the table and of CSV is a file. With --where, only
+    versions that fit are there, and none that was removed.
 
     \b
     Examples:
       python -m registry show fraud-detection
       python -m registry show fraud-detection --files --environment prod
+      python -m registry show fraud-detection --where 'accuracy>=0.9'
       python -m registry show fraud-detection --at 2026-09-01
     """  # noqa: D301
-    inventory, wanted = question.inventory, question.wanted
+    inventory, wanted = question.inventory, question.where(conditions)
     if not files:
         versions = inventory.model_versions(model, wanted)
         question.answer(versions, ModelVersion, lambda: terminal.versions(versions))
-        question.expect(versions, model)
+        question.expect_model(versions, model)
         return
     contents = inventory.model_version_files(model, wanted)
     artifacts = [artifact for version in contents for artifact in version.artifacts]
@@ -38,4 +44,4 @@ def show(question: Question, model: str, *, files: bool) -> None:
         question.answer(contents, ModelVersionFiles, Table)
     else:
         question.answer(artifacts, Artifact, lambda: terminal.files(artifacts))
-    question.expect(contents, model)
+    question.expect_model(contents, model)
