@@ -5,11 +5,11 @@ import functools
 import hashlib
 import json
 import shlex
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from http import HTTPStatus
 from pathlib import Path
-from threading import Condition
 from urllib.parse import quote, urlencode
 
 import humanize
@@ -20,8 +20,9 @@ from jinja2 import FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from registry.artifact import INT64_MAX
+from registry.condition import Condition, parse_search
 from registry.environment import Environment
-from registry.errors import InvalidMoment, QueryFailed
+from registry.errors import InvalidCondition, InvalidMoment, QueryFailed
 from registry.inventory import EVERYTHING, Filter, Inventory
 from registry.moment import parse, parse_past
 from registry.overview import Model, sort_models, totals
@@ -126,16 +127,25 @@ class Page:
         return self._message(request, HTTPStatus.NOT_FOUND, "There is no such page.")
 
     def _overview(self, request: Request, as_of: datetime | None) -> Response:
-        rows = self._latest_models(Filter(as_of=as_of))
+        search, sort = request.args.get("q", "").strip(), request.args.get("sort", "")
+        conditions: tuple[Condition, ...] = ()
+        problem = ""
+        try:
+            conditions = parse_search(search)
+        except InvalidCondition as error:
+            problem = str(error)
+            if _wants_json(request):
+                return self._message(request, HTTPStatus.BAD_REQUEST, problem)
+        rows = self._latest_models(Filter(as_of=as_of, where=conditions))
         models = Model.of(rows)
         odd = [(model.name, version) for model in models for version in model.differing]
-        search, sort = request.args.get("q", "").strip(), request.args.get("sort", "")
-        found = sort_models([model for model in models if model.mentions(search)], sort)
+        text = "" if conditions or problem else search
+        found = sort_models([model for model in models if model.mentions(text)], sort)
         if _wants_json(request):
             return _json([row for model in found for row in model.latest.values()])
         pages = max(1, -(-len(found) // MODELS))
         page = min(max(1, request.args.get("page", 1, type=int)), pages)
-        return self._html(
+        response = self._html(
             request,
             "overview.html",
             as_of,
@@ -144,12 +154,17 @@ class Page:
             page=page,
             pages=pages,
             search=search,
+            conditions=conditions,
+            problem=problem,
             sort=sort,
             odd=odd[:ALERTS],
             more_odd=len(odd[ALERTS:]),
             totals=totals(rows),
             registered=len(models),
         )
+        if problem:
+            response.status_code = HTTPStatus.BAD_REQUEST
+        return response
 
     def _list_changes(self, request: Request, as_of: datetime | None) -> Response:
         model, since = request.args.get("model", ""), request.args.get("since", "")
@@ -245,7 +260,7 @@ def _wants_json(request: Request) -> bool:
 def _kept[**P, T](ask: Callable[P, T]) -> Callable[P, T]:
     """Keep a question's answers and errors for a second; ask one at a time."""
 
-    @cached(TTLCache(CACHED_ANSWERS, CACHE_SECONDS), condition=Condition())
+    @cached(TTLCache(CACHED_ANSWERS, CACHE_SECONDS), condition=threading.Condition())
     def answer(*args: P.args, **kwargs: P.kwargs) -> T | Exception:
         try:
             return ask(*args, **kwargs)

@@ -31,6 +31,7 @@ HOSTILE = "<img src=x onerror=alert(1)>"
 def registered(client: bigquery.Client, dataset: str) -> str:
     """Some models in a table; returns the table's name."""
     metadata = json.dumps({"git_commit": "8d1f2ab", "<b>": {"x": 1}})
+    trained = json.dumps({"minutes": "1.5", "framework": "gradient boosting"})
     insert(
         client,
         dataset,
@@ -45,7 +46,7 @@ def registered(client: bigquery.Client, dataset: str) -> str:
             written("fraud/v1/model.pkl", "prod", 9, crc32c="BBBBBB==", uploader="eve"),
             written("fraud/v2/model.pkl", "dev", 8, file_size_bytes=5_000_000),
             written("old/v1/model.pkl", "dev", 3, crc32c=None, generation=None, uploader=None),
-            written("old/v1/model.pkl", "staging", 4, file_size_bytes=None),
+            written("old/v1/model.pkl", "staging", 4, file_size_bytes=None, metadata=trained),
             written("Rash/v1/model.pkl", "prod", 5, upload_timestamp=None, metadata='"text"'),
             written(f"{HOSTILE}/v1/{HOSTILE}", "dev", 6, uploader=HOSTILE),
             *(written(f"50% off?#/v1/{file}", "dev", 7) for file in ("a b#?.pkl", "c")),
@@ -133,6 +134,10 @@ def test_as_json_the_overview_is_the_view(
         ("q=eve", ["fraud"]),  # an uploader
         ("q=nobody", []),
         ("q=%3Cimg+", [HOSTILE]),
+        ("q=git_commit%3D8d1f2ab", []),  # fraud's latest version in dev has no such metadata
+        ("q=minutes%3E%3D1.5", ["old"]),
+        ("q=minutes%3E%3D1.5+and+framework+%3D+%22gradient+boosting%22", ["old"]),
+        ("q=minutes%3C1.5&sort=-model", []),
         ("sort=model", [UP, OFF, HOSTILE, "fraud", "old", "Rash"]),
         ("sort=-model", ["Rash", "old", "fraud", HOSTILE, OFF, UP]),
         ("sort=-dev", ["fraud", OFF, HOSTILE, "old", UP, "Rash"]),  # the last is not there
@@ -148,6 +153,28 @@ def test_as_json_the_overview_is_the_view(
 )
 def test_models_are_found_and_sorted(http: FlaskClient, query: str, expected: list[str]) -> None:
     assert names(http.get(f"/?{query}")) == expected
+
+
+def test_what_was_looked_for_is_said(http: FlaskClient) -> None:
+    found, nothing = http.get("/?q=minutes>1"), http.get("/?q=minutes>2&at=2026-04-01")
+
+    assert "1 model with minutes>1" in text_of(found)
+    assert 'value="minutes&gt;1"' in found.text
+    assert "0 models with minutes>2" in text_of(nothing)
+    assert [row["model_name"] for row in http.get("/?q=minutes>1&format=json").json or []] == [
+        "old"
+    ]
+
+
+def test_a_condition_that_cannot_be_read_is_said_above_all_models(http: FlaskClient) -> None:
+    response, as_json = http.get("/?q=fraud+a=1"), http.get("/?q=fraud+a=1&format=json")
+
+    assert (response.status_code, as_json.status_code) == (400, 400)
+    assert len(names(response)) == 6
+    [message] = re.findall(r'<p class="alert" role="alert" id="problem">(.*?)</p>', response.text)
+    assert unescape(message).startswith("Expected key=value, or !=, <, <=, >, >= between them")
+    assert unescape(message).endswith("found 'fraud a=1'. All models are shown.")
+    assert as_json.json["error"].startswith("expected key=value")  # type: ignore[index]
 
 
 def test_a_long_overview_has_pages(
