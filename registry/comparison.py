@@ -30,8 +30,8 @@ class Compared(Row):
     """
     A file, or a key of the metadata, in the first and in the second of two versions.
 
-    Only a file has sizes and checksums, only a key has values and, between numbers, a
-    `change` such as +0.02.
+    Only a file has sizes and checksums. Only a key has values, and a `change` such as +0.02 if they
+    are numbers that differ.
     """
 
     kind: str
@@ -115,7 +115,7 @@ def _metadata(first: Sequence[ComparedFile], second: Sequence[ComparedFile]) -> 
                 difference=_key_difference(values_from, values_to, change),
                 values_from=values_from,
                 values_to=values_to,
-                change=None if change is None else f"{change:+f}",
+                change=f"{change:+f}" if change else None,
             )
         )
     return rows
