@@ -66,7 +66,7 @@ logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)
 @functions_framework.cloud_event
 def register_model(event: CloudEvent) -> None:
     """
-    Register the artifact whose upload Cloud Storage reports.
+    Register the artifact whose upload Cloud Storage reports, or record its removal.
 
     Raises:
         ServiceUnavailable: The event has to be delivered again, because the row may be missing. It

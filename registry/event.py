@@ -71,9 +71,8 @@ class StorageObject:
         """
         if event["type"] not in _TYPES:
             raise OtherEventType(
-                f"expected an event of type {FINALIZED}, found {shorten(event['type'])}: deploy the"
-                f" function with --trigger-event-filters=type={FINALIZED} and"
-                " --trigger-event-filters=bucket=<bucket>"
+                f"expected an event of type {FINALIZED}, {DELETED} or {ARCHIVED},"
+                f" found {shorten(event['type'])}: deploy/<environment>.sh makes a trigger for each"
             )
         data = event.data
         if not isinstance(data, Mapping):

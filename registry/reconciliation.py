@@ -51,6 +51,7 @@ def reconcile(  # noqa: PLR0913 - what it works with, and what is asked
             repeated at any time.
     """
     environment = Environment.of_bucket(bucket.name)
+    started = clock()
     registered = inventory.registered(bucket.name, prefix)
     first = list(itertools.islice(registered, 1))  # sends the query
 
@@ -64,7 +65,7 @@ def reconcile(  # noqa: PLR0913 - what it works with, and what is asked
     findings = (one for finding in recent if (one := _with_checksum(finding, bucket)))
     for batch in itertools.batched(findings, BATCH):
         if table is not None:
-            _correct(batch, bucket.name, environment, table, clock())
+            _correct(batch, bucket.name, environment, table, started=started, now=clock())
         yield from batch
 
 
@@ -92,11 +93,13 @@ def _with_checksum(finding: Finding, bucket: Bucket) -> Finding | None:
     return replace(finding, stored=asked)
 
 
-def _correct(
+def _correct(  # noqa: PLR0913 - what is written, where, and when
     findings: Sequence[Finding],
     bucket: str,
     environment: Environment,
     table: RegistryTable,
+    *,
+    started: datetime,
     now: datetime,
 ) -> None:
     table.append(
@@ -122,7 +125,8 @@ def _correct(
                 generation=finding.generation,
                 upload_timestamp=finding.time,
                 removed_at=None if is_back else finding.removed_at or now,
-                recorded_at=now,
+                # Taking back must not undo a removal that came after the object was seen.
+                recorded_at=started if is_back else now,
                 recorded_by="reconciliation",
             )
             for finding in findings

@@ -8,6 +8,7 @@ from typing import Any
 
 from tests.histories import CHECKSUMS, Values, at, removed, written
 
+EFFECTS = {"arrived": 1, "reappeared": 1, "removed": -1}  # on the number of files
 BEFORE = {"staging": "dev", "prod": "staging"}
 NOT_COMPARED = ".DS_Store"
 FOLDERS = ["v1", "v1", "v01", "v2", "v10"]
@@ -143,10 +144,10 @@ def _compared(versions: dict[tuple[int, str], Any], number: int, environment: st
         missing, extra = to_the_end - here.keys(), here.keys() - there.keys()
         if before is None:
             comparison, extra = "skipped", set()
-        elif any(None in contents for contents in [*here.values(), *there.values()]):
-            comparison = "unknown"
         elif different or extra:
             comparison = "different"
+        elif any(None in contents for contents in [*here.values(), *there.values()]):
+            comparison = "unknown"
         else:
             comparison = "incomplete" if missing else "identical"
     return {
@@ -214,13 +215,27 @@ def _changes(
                 groups[-1].append(moment)
             else:
                 groups.append([moment])
-        found += [
-            _change(group)
-            | {"model_version": number, "environment": environment}
-            | {"change": "completed" if change == "arrived" and position else change}
-            for position, group in enumerate(groups)
-        ]
+        for group in groups:
+            completes = change == "arrived" and _files_before(
+                group[0], happened, number, environment
+            )
+            found.append(
+                _change(group)
+                | {"model_version": number, "environment": environment}
+                | {"change": "completed" if completes else change}
+            )
     return found
+
+
+def _files_before(first: Any, happened: dict[Any, Any], number: int, environment: str) -> int:  # noqa: ANN401 - a moment
+    """Return how many files of a version were there when some arrived."""
+    files = 0
+    for (of_number, of_environment, change), moments in happened.items():
+        if (of_number, of_environment) == (number, environment):
+            for moment, path, _ in moments:
+                is_before = (moment, change == "removed", path) < (first[0], False, first[1])
+                files += is_before * EFFECTS.get(change, 0)
+    return files
 
 
 def _kind(write: Values, before: Values | None) -> str:

@@ -51,6 +51,18 @@ HISTORIES: dict[str, tuple[list[str | Values], list[tuple[float, str, int, int]]
         ["0 dev a A", "60 dev b A", "61 dev c A"],
         [(0, "arrived", 1, 10), (60, "completed", 2, 20)],
     ),
+    # Nothing was there that it could complete.
+    "another-file-after-all-were-removed": (
+        ["0 dev a A", "60 dev a gone", "90 dev b A", "120 dev c A"],
+        [
+            *((0, "arrived", 1, 10), (60, "removed", 1, 10)),
+            *((90, "arrived", 1, 10), (120, "completed", 1, 10)),
+        ],
+    ),
+    "moved": (
+        ["0 dev b A", "60 dev a A", "60 dev b gone"],
+        [(0, "arrived", 1, 10), (60, "completed", 1, 10), (60, "removed", 1, 10)],
+    ),
     "removed": (
         ["0 dev a A", "0 dev b A", "60 dev a gone", "61 dev b gone", "62 dev b gone"],
         [(0, "arrived", 2, 20), (60, "removed", 2, 20)],

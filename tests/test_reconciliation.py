@@ -1,11 +1,12 @@
 """How the registry catches up with a bucket: the command line, and the function."""
 
+import functools
 import itertools
 import json
 import os
 import sys
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import functions_framework
 import pytest
@@ -13,9 +14,15 @@ from click.testing import CliRunner, Result
 from google.cloud import bigquery
 
 from registry import output
+from registry.bucket import Bucket
 from registry.cli import main
 from registry.errors import QueryFailed
+from registry.finding import Difference
 from registry.inventory import Inventory
+from registry.reconciliation import reconcile
+from registry.removal import Removal
+from registry.settings import Settings
+from registry.table import RegistryTable
 from tests import PROJECT, ROOT
 from tests.conftest import Terminal, insert, written
 from tests.servers.storage import StorageServer, storage_server
@@ -89,6 +96,41 @@ def test_the_registry_catches_up_and_then_nothing_differs(
         "known": False,
         "lost": False,
     }
+
+
+def test_a_removal_while_a_reconciliation_runs_is_not_taken_back(
+    storage: StorageServer, client: bigquery.Client, dataset: str
+) -> None:
+    """It saw the object live, and writes so minutes after the object was deleted."""
+    bucket, name = f"b{next(_buckets)}-dev", "seen/v1/f"
+    storage.put(bucket, name, 1, timeCreated="2026-03-01T12:00:00Z")
+    insert(client, dataset, [written(name, "dev", 0, gcs_bucket=bucket, generation=1)])
+    table = f"{dataset}.models"
+    settings = Settings(project=PROJECT, table=table, emulated=True)
+    hours = itertools.count(5)
+    times = [NOON + timedelta(hours=hour) for hour in range(9)]
+    removal = functools.partial(
+        Removal, bucket=bucket, name=name, generation=1, upload_timestamp=NOON, recorded_by="event"
+    )
+    registry = RegistryTable(client, table)
+    registry.append_removals(removal(removed_at=times[1], recorded_at=times[1]))
+
+    found = [
+        finding.difference
+        for finding in reconcile(
+            Bucket.connect(settings, bucket),
+            Inventory(client, table),
+            registry,
+            clock=lambda: times[next(hours)],
+        )
+    ]
+    [back] = Inventory(client, table).generations(bucket, name)
+    removed_at = times[5] + timedelta(minutes=1)
+    registry.append_removals(removal(removed_at=removed_at, recorded_at=removed_at))
+    [gone] = Inventory(client, table).generations(bucket, name)
+
+    assert found == [Difference.REAPPEARED]
+    assert (back.removed_at, gone.removed_at) == (None, removed_at)
 
 
 def test_options_limit_what_is_found(run: Run, storage: StorageServer) -> None:

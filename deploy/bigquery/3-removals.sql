@@ -1,7 +1,8 @@
 -- When a generation of an artifact stopped being live in its bucket; append-only. It is a table of its own, so the
 -- rows of the registry stay as they are, and an older table of nine columns needs no change.
 --
--- A row without removed_at takes back the earlier ones: what was gone is there again, under the same generation.
+-- A row without removed_at takes back the earlier ones: what was gone is there again, under the same generation, or was
+-- gone for a moment only. Its recorded_at is when the reconciliation that saw it began.
 
 CREATE TABLE IF NOT EXISTS `${project}.${dataset}.removals` (
   gcs_bucket STRING NOT NULL OPTIONS (description = "The bucket"),

@@ -1,7 +1,7 @@
 -- One row for each thing that happened to a model version in an environment. What happened to several of its files,
 -- each within ten minutes of the one before, is one row.
 --
---   arrived      its first files
+--   arrived      its first files, also when all earlier ones are gone
 --   completed    files of other names, later
 --   overwritten  other bytes under the same name
 --   rewritten    the same bytes once more: a repeated upload, another storage class
@@ -103,24 +103,38 @@ AS (
       SELECT
         *,
         LAG(changed_at) OVER (
-          PARTITION BY model_name, model_version, environment, change ORDER BY changed_at
-        ) AS changed_before
+          PARTITION BY model_name, model_version, environment, change
+          ORDER BY changed_at, gcs_bucket, gcs_path
+        ) AS changed_before,
+        -- Of what happened in one moment, removals come last: a move does not empty a version.
+        SUM(CASE change WHEN 'removed' THEN -1 WHEN 'arrived' THEN 1 WHEN 'reappeared' THEN 1 ELSE 0 END) OVER (
+          PARTITION BY model_name, model_version, environment
+          ORDER BY changed_at, change = 'removed', gcs_bucket, gcs_path
+          ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
+        ) AS files_before
       FROM happened
+    ),
+    started AS (
+      SELECT
+        *,
+        IFNULL(changed_at > TIMESTAMP_ADD(changed_before, INTERVAL 10 MINUTE), TRUE) AS starts
+      FROM spaced
     ),
     numbered AS (
       SELECT
         *,
-        COUNTIF(IFNULL(changed_at > TIMESTAMP_ADD(changed_before, INTERVAL 10 MINUTE), TRUE)) OVER (
+        COUNTIF(starts) OVER (
           PARTITION BY model_name, model_version, environment, change
-          ORDER BY changed_at
+          ORDER BY changed_at, gcs_bucket, gcs_path
           ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
         ) AS number
-      FROM spaced
+      FROM started
     ),
     -- A file that was overwritten several times counts once, as it then was.
     counted AS (
       SELECT
-        *,
+        * EXCEPT (change),
+        change AS kind,
         LEAD(changed_at) OVER (
           PARTITION BY model_name, model_version, environment, change, number, gcs_bucket, gcs_path
           ORDER BY changed_at
@@ -132,14 +146,14 @@ AS (
     model_name,
     model_version,
     environment,
-    IF(change = 'arrived' AND number > 1, 'completed', change) AS change,
+    IF(kind = 'arrived' AND COUNTIF(starts AND files_before > 0) > 0, 'completed', kind) AS change,
     COUNTIF(counts) AS files,
     SUM(IF(counts, file_size_bytes, 0)) AS total_bytes,
     IFNULL(ARRAY_AGG(DISTINCT uploader IGNORE NULLS ORDER BY uploader), []) AS uploaders,
     MAX(changed_at) AS ended_at,
     MAX(git_commit) AS git_commit
   FROM counted
-  GROUP BY model_name, model_version, environment, change, number
+  GROUP BY model_name, model_version, environment, kind, number
 );
 
 CREATE OR REPLACE VIEW `${project}.${dataset}.changes`

@@ -116,8 +116,8 @@ AS (
         CASE
           WHEN step = 1 OR removed_at IS NOT NULL THEN NULL
           WHEN IFNULL(LAG(step) OVER version, 0) < step - 1 THEN 'skipped'
-          WHEN unknown + LAG(unknown) OVER version > 0 THEN 'unknown'
           WHEN ARRAY_LENGTH(different_files) > 0 OR ARRAY_LENGTH(extra_files) > 0 THEN 'different'
+          WHEN unknown + LAG(unknown) OVER version > 0 THEN 'unknown'
           WHEN ARRAY_LENGTH(LAG(lone_files) OVER version) > 0 THEN 'incomplete'
           ELSE 'identical'
         END AS comparison
