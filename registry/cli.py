@@ -9,10 +9,14 @@ from registry.commands.changes import changes
 from registry.commands.compare import compare_versions
 from registry.commands.history import history
 from registry.commands.models import models
+from registry.commands.promote import promote
 from registry.commands.promotions import promotions
 from registry.commands.reconcile import reconcile
 from registry.commands.show import show
-from registry.errors import InvalidSettings, RegistryError
+from registry.commands.withdraw import withdraw
+from registry.errors import InvalidSettings, Refused, RegistryError
+from registry.options import NOT_FOUND
+from registry.output import printable
 
 FAILED = 2
 INTERRUPTED = 130
@@ -25,6 +29,12 @@ class _Failure(click.ClickException):
     exit_code = FAILED
 
 
+class _No(click.ClickException):
+    """The facts do not allow what was asked."""
+
+    exit_code = NOT_FOUND
+
+
 class _Commands(click.Group):
     """Commands that print an error as one line."""
 
@@ -33,6 +43,8 @@ class _Commands(click.Group):
             return super().invoke(ctx)
         except InvalidSettings as error:
             raise _Failure(f"{error}: see --project and --table") from error
+        except Refused as error:
+            raise _No(printable(" ".join(str(error).split()))) from error
         except RegistryError as error:
             raise _Failure(" ".join(str(error).split())) from error
         except KeyboardInterrupt:
@@ -50,8 +62,8 @@ def main() -> None:
     \b
     Exit codes:
       0  the answer was printed; a list may be empty
-      1  nothing is registered under the name that was given
-      2  the question could not be asked: options, credentials, permissions, no such table
+      1  nothing is registered under the name that was given, or the facts do not allow it
+      2  it could not be asked or done: options, credentials, permissions, no such table
 
     \b
     Examples:
@@ -64,8 +76,14 @@ def main() -> None:
       python -m registry history gs://ml-models-prod/fraud-detection/v3/model.pkl
       python -m registry models --environment prod --at 2026-09-01
       python -m registry reconcile dev --dry-run
+      python -m registry promote fraud-detection v3 --to staging
+      python -m registry withdraw fraud-detection v3 --from prod
     """  # noqa: D301 - \b keeps Click from filling the lines
 
 
-for _command in (models, show, compare_versions, promotions, changes, history, reconcile):
+_COMMANDS = (
+    *(models, show, compare_versions, promotions, changes, history, reconcile),
+    *(promote, withdraw),
+)
+for _command in _COMMANDS:
     main.add_command(_command)

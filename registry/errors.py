@@ -16,6 +16,8 @@ RegistryError
 ├── AppendFailed                retry: somebody, or time, can fix the cause
 ├── QueryFailed                 report it to the person who asked: somebody, or time, can fix it
 ├── ListingFailed               the same
+├── StorageFailed               the same: Cloud Storage did not copy or remove an object
+├── Refused                     report it: the facts do not allow what was asked
 └── OutOfOrder                  stop: a result could be wrong
 
 It imports nothing, so that every other module can import it.
@@ -82,6 +84,14 @@ class QueryFailed(RegistryError):
 
 class ListingFailed(RegistryError):
     """Cloud Storage did not list a bucket."""
+
+
+class StorageFailed(RegistryError):
+    """Cloud Storage did not copy, remove or restore an object."""
+
+
+class Refused(RegistryError):
+    """What was asked would be wrong, or is not true yet."""
 
 
 class OutOfOrder(RegistryError):

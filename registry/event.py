@@ -5,7 +5,7 @@ import contextlib
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Self
 
@@ -43,6 +43,7 @@ class StorageObject:
     `size` is in bytes, times are in UTC, `crc32c` and `md5_hash` are in base64 as Cloud Storage
     sends them; a composite object has no `md5_hash`. `metadata` is the custom metadata, empty when
     none was set. `time_deleted` is when the generation stopped being live; None while it is live.
+    `properties` are what a copy keeps besides, such as the content type, if they were asked for.
     `is_growing` while somebody still appends to it; then `size` and checksums will change.
     """
 
@@ -56,6 +57,7 @@ class StorageObject:
     metadata: Mapping[str, Any]
     time_deleted: datetime | None = None
     is_growing: bool = False
+    properties: Mapping[str, Any] = field(default_factory=dict, compare=False)
 
     @classmethod
     def from_event(cls, event: CloudEvent) -> Self:

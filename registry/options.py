@@ -179,6 +179,13 @@ WHERE = click.option(
     help="Only what has such custom metadata: framework=xgboost, 'accuracy>=0.9'; also != < <= >."
     " Can be given several times: all have to fit, each on some file of the version that is there.",
 )
+WAIT = click.option(
+    "--wait",
+    type=click.FloatRange(0, 3600),
+    default=60,
+    show_default=True,
+    help="How many seconds to wait for the registry.",
+)
 FORMAT = click.option(
     "--format",
     type=click.Choice(["table", "json", "csv"]),

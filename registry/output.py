@@ -11,7 +11,7 @@ from datetime import datetime
 
 import click
 from rich.console import Console
-from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
 
@@ -19,6 +19,7 @@ from registry.finding import Difference, FindingRow
 from registry.rows import Row, to_json
 
 LINE_EVERY = 100_000
+COUNT_EVERY = 1_000
 
 
 class Screen(Console):
@@ -105,6 +106,29 @@ def progress(bucket: str, console: Console) -> Iterator[Callable[[], None]]:
         def on_object() -> None:
             if (compared := next(count)) % LINE_EVERY == 0:
                 click.echo(f"gs://{bucket}: {compared:,} objects compared", err=True)
+
+        yield on_object
+
+
+@contextlib.contextmanager
+def counting(what: str, total: int, console: Console) -> Iterator[Callable[[], None]]:
+    """Show how many of a known number are done: a bar on a terminal, else a line now and then."""
+    if console.is_terminal:
+        with Progress(
+            TextColumn("{task.completed:,.0f} of {task.total:,.0f} " + what),
+            BarColumn(),
+            TimeElapsedColumn(),
+            console=console,
+            transient=True,
+        ) as bar:
+            task = bar.add_task("", total=total)
+            yield lambda: bar.advance(task)
+    else:
+        count = itertools.count(1)
+
+        def on_object() -> None:
+            if (done := next(count)) % COUNT_EVERY == 0:
+                click.echo(f"{done:,} of {total:,} {what}", err=True)
 
         yield on_object
 

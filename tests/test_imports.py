@@ -17,7 +17,8 @@ commands
 options comparison_table terminal output
 page overview timeline
 handler
-promotion reconciliation
+promotion withdrawal
+version_files reconciliation
 table inventory bucket
 finding
 comparison

@@ -39,6 +39,12 @@ from generations import Resource, Storage, timestamp
 library_download, library_read_data = objects.download, server._read_data
 library_batch_delete = objects._batch_delete
 
+# What a copy keeps of its source, unless the request names any of it.
+EDITABLE = {
+    *("cacheControl", "contentDisposition", "contentEncoding", "contentLanguage", "contentType"),
+    *("customTime", "metadata"),
+}
+
 type Handler = Callable[[Request, Response, Storage], None]
 
 
@@ -149,10 +155,12 @@ def write(request: Request, storage: Storage, content: bytes, given: Resource) -
 
 
 def copied(request: Request, storage: Storage) -> Resource:
-    """Copy an object with its metadata, unless the request has other metadata."""
+    """Copy an object with its metadata, or with those of the request: then none are kept."""
     source = request.params["bucket_name"], request.params["object_id"]
     resource, content = storage.find(*source, request.asked("sourceGeneration"))
-    return write(request, storage, content, {**resource, **(request.data or {})})
+    given = request.data or {}
+    kept = {key: None for key in EDITABLE if EDITABLE & given.keys()}
+    return write(request, storage, content, {**resource, **kept, **given})
 
 
 def copy(request: Request, response: Response, storage: Storage) -> None:

@@ -1,0 +1,241 @@
+"""The use case: a model version gets into the next environment."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from registry.environment import Environment
+from registry.errors import Refused
+from registry.event import StorageObject
+from registry.inventory import Filter, Inventory
+from registry.rows import Comparison, ModelVersion, ModelVersionFiles
+from registry.version_files import (
+    Connect,
+    address,
+    each,
+    find,
+    folder_of,
+    folders,
+    listed_in,
+    named,
+    wait_until,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """
+    What a promotion copies.
+
+    `files` are all files of the version, with their checksums; `copies` are those which the target
+    does not have. `targets` says for each source bucket which bucket they go to.
+    """
+
+    model: str
+    version: int
+    source: Environment
+    target: Environment
+    files: Sequence[StorageObject]
+    copies: Sequence[StorageObject]
+    targets: dict[str, str]
+    anyway: str | None = None
+
+    def metadata(self, stored: StorageObject, account: str | None) -> dict[str, str]:
+        """Return what is added to the custom metadata of a copy."""
+        added = {"promoted_from": address(stored)}
+        if account:
+            added["promoted_by"] = account
+        if self.anyway:
+            added["promoted_anyway"] = self.anyway
+        return added
+
+
+def target_bucket(bucket: str, target: Environment) -> str:
+    """
+    Return the bucket of the same name in another environment.
+
+    >>> target_bucket("acme-ml-models-dev", Environment.STAGING)
+    'acme-ml-models-staging'
+    """
+    return f"{bucket.rpartition('-')[0]}-{target}"
+
+
+def prepare(  # noqa: PLR0913 - what it works with, and what is asked
+    inventory: Inventory,
+    connect: Connect,
+    *,
+    model: str,
+    version: int,
+    source: Environment,
+    target: Environment,
+    anyway: bool = False,
+) -> Plan:
+    """
+    Read the registry and the buckets, and plan the copies. It changes nothing.
+
+    Raises:
+        Refused: The facts do not allow it.
+        QueryFailed, ListingFailed: BigQuery or Cloud Storage does not answer.
+    """
+    found = find(inventory, model, version, source)
+    buckets = {bucket: target_bucket(bucket, target) for bucket, _ in folders(found)}
+    listed = [stored for place in folders(found) for stored in listed_in(connect, *place)]
+    there = [
+        stored
+        for bucket, folder in folders(found)
+        for stored in listed_in(connect, buckets[bucket], folder)
+    ]
+    return plan(found, listed, there, target, anyway=anyway)
+
+
+def plan(
+    found: ModelVersionFiles,
+    listed: Sequence[StorageObject],
+    there: Sequence[StorageObject],
+    target: Environment,
+    *,
+    anyway: bool = False,
+) -> Plan:
+    """
+    Plan the copies from what the registry says, and what the buckets of both environments list.
+
+    Raises:
+        Refused: The facts do not allow it.
+    """
+    name, source = f"{found.model_name} v{found.model_version}", Environment(found.environment)
+    if found.removed_at is not None:
+        raise Refused(f"expected {name} in {source}, found that it was removed from there")
+    unlike = found.comparison not in {None, Comparison.IDENTICAL}
+    if found.comparison == Comparison.INCOMPLETE:
+        raise Refused(
+            f"expected all of {name} in {source}, found an {found.verdict}:"
+            f" run model-registry promote {found.model_name} v{found.model_version} --to {source}"
+        )
+    if unlike and not anyway:
+        raise Refused(
+            f"expected {name} in {source} to be the same as in {found.before}, found that it"
+            f" {found.verdict}: promote that one first, or add --anyway"
+        )
+    known = {
+        (one.gcs_bucket, one.gcs_path): one.generation
+        for one in found.artifacts
+        if one.removed_at is None
+    }
+    stored = {(one.bucket, one.name): one.generation for one in listed}
+    if unlisted := sorted(key for key in known | stored if known.get(key) != stored.get(key)):
+        raise Refused(
+            f"expected the registry to know what is in {source}, found that it does not for"
+            f" {named(f'gs://{bucket}/{path}' for bucket, path in unlisted)}:"
+            f" run model-registry reconcile {source} --prefix {found.model_name}/"
+        )
+    if lacking := [one for one in listed if one.crc32c is None]:
+        raise Refused(
+            f"expected checksums, found none of {named(map(address, lacking))}: wait until they"
+            " are complete, or get the permission storage.objects.get"
+        )
+    targets = {one.bucket: target_bucket(one.bucket, target) for one in listed}
+    present = {(one.bucket, one.name): (one.size, one.crc32c) for one in there}
+    copies, others = [], []
+    for one in listed:
+        content = present.get((targets[one.bucket], one.name))
+        if content is None:
+            copies.append(one)
+        elif content != (one.size, one.crc32c):
+            others.append(f"gs://{targets[one.bucket]}/{one.name}")
+    if others:
+        raise Refused(
+            f"expected the same bytes in {target} or none, found others at {named(others)}:"
+            " nothing is overwritten; withdraw it first, or give this model a new version"
+        )
+    return Plan(
+        model=found.model_name,
+        version=found.model_version,
+        source=source,
+        target=target,
+        files=listed,
+        copies=copies,
+        targets=targets,
+        anyway=found.verdict if unlike else None,
+    )
+
+
+def promote(planned: Plan, connect: Connect, on_object: Callable[[], None] = lambda: None) -> None:
+    """
+    Make the copies, some at a time, and compare the checksums of all files.
+
+    It can be stopped at any time, and run again.
+
+    Raises:
+        Refused: Something has changed meanwhile.
+        StorageFailed, ListingFailed: Cloud Storage did not do it.
+    """
+    buckets = {name: connect(target) for name, target in planned.targets.items()}
+
+    def copy(stored: StorageObject) -> None:
+        bucket = buckets[stored.bucket]
+        bucket.copy(stored, planned.metadata(stored, bucket.account))
+
+    each(copy, planned.copies, on_object)
+    places = {(planned.targets[one.bucket], folder_of(one.name)): None for one in planned.files}
+    there = {
+        (one.bucket, one.name): (one.size, one.crc32c)
+        for place in places
+        for one in listed_in(connect, *place)
+    }
+    if unlike := [
+        f"gs://{planned.targets[one.bucket]}/{one.name}"
+        for one in planned.files
+        if there.get((planned.targets[one.bucket], one.name)) != (one.size, one.crc32c)
+    ]:
+        raise Refused(
+            f"expected the checksums of {planned.source}, found others or none at {named(unlike)}:"
+            " somebody else changed them; run it again"
+        )
+
+
+def wait_until_identical(
+    planned: Plan,
+    inventory: Inventory,
+    seconds: float,
+    *,
+    sleep: Callable[[float], None] = time.sleep,
+) -> None:
+    """
+    Ask the registry until it says that the target is the same as the source.
+
+    If the source is not the environment before, their fingerprints are compared.
+
+    Raises:
+        Refused: It does not within that time, or says that they differ.
+        QueryFailed: BigQuery does not answer.
+    """
+    wanted = Filter(environments=[planned.source, planned.target])
+
+    def missing() -> str | None:
+        found = {
+            row.environment: row
+            for row in inventory.model_versions(planned.model, wanted)
+            if row.model_version == planned.version
+        }
+        return unlike(found.get(planned.source), found.get(planned.target))
+
+    wait_until(missing, seconds, sleep, f"{planned.model} v{planned.version} in {planned.target}")
+
+
+def unlike(source: ModelVersion | None, target: ModelVersion | None) -> str | None:
+    """Return what the target lacks to be the same as the source; None if it is."""
+    if target is None or source is None or target.removed_at is not None:
+        return "none of its files"
+    if target.before == source.environment:
+        same = target.comparison == Comparison.IDENTICAL
+    else:
+        same = target.fingerprint is not None and target.fingerprint == source.fingerprint
+    if same:
+        return None
+    kinds = {
+        "missing": target.missing_files,
+        "different": target.different_files,
+        "not in the source": target.extra_files,
+    }
+    files = "; ".join(f"{kind}: {named(names)}" for kind, names in kinds.items() if names)
+    return ", ".join(filter(None, [target.verdict or "other files", files]))

@@ -1,0 +1,133 @@
+"""The use case: a model version is taken out of an environment, or brought back."""
+
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import timedelta
+
+from registry.environment import Environment
+from registry.errors import Refused
+from registry.event import StorageObject
+from registry.inventory import Inventory
+from registry.rows import ModelVersionFiles
+from registry.version_files import Connect, find, folders, listed_in, named, wait_until
+
+_ONE_WITHDRAWAL = timedelta(hours=1)  # as in the view model_versions
+
+
+def live(
+    found: ModelVersionFiles,
+    connect: Connect,
+    *,
+    for_good: bool = False,
+) -> list[StorageObject]:
+    """
+    Return the live objects of a version, all of which may be removed.
+
+    Raises:
+        Refused: There are none, or a bucket would lose them for good, which was not allowed.
+        StorageFailed, ListingFailed: Cloud Storage does not answer.
+    """
+    listed = [one for place in folders(found) for one in listed_in(connect, *place)]
+    name = f"{found.model_name} v{found.model_version}"
+    if not listed:
+        raise Refused(f"expected {name} in {found.environment}, found none of its files there")
+    for bucket in {one.bucket: None for one in listed}:
+        if not for_good and not connect(bucket).keeps_removed:
+            raise Refused(
+                f"expected gs://{bucket} to keep what is removed, found neither versioning nor soft"
+                " delete: turn one on, or add --for-good to lose the files"
+            )
+    return listed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kept:
+    """A generation that was removed: as it is listed, or None if only soft delete can have it."""
+
+    bucket: str
+    name: str
+    generation: int
+    noncurrent: StorageObject | None
+
+
+def kept(found: ModelVersionFiles, connect: Connect) -> list[Kept]:
+    """
+    Return what the last withdrawal removed.
+
+    Raises:
+        Refused: Nothing was removed.
+        ListingFailed: Cloud Storage does not answer.
+    """
+    removed = {
+        (one.gcs_bucket, one.gcs_path): (one.removed_at, one.generation)
+        for one in found.artifacts
+        if one.removed_at is not None and one.generation is not None
+    }
+    if not removed:
+        raise Refused(
+            f"expected {found.model_name} v{found.model_version} to be withdrawn from"
+            f" {found.environment}, found that none of its files was removed"
+        )
+    last = max(at for at, _ in removed.values())
+    listed = {
+        (one.bucket, one.name, one.generation): one
+        for bucket, folder in folders(found)
+        for one in connect(bucket).objects(folder, all_generations=True, for_copies=True)
+    }
+    return [
+        Kept(
+            bucket=bucket,
+            name=name,
+            generation=generation,
+            noncurrent=listed.get((bucket, name, generation)),
+        )
+        for (bucket, name), (at, generation) in sorted(removed.items())
+        if at >= last - _ONE_WITHDRAWAL
+    ]
+
+
+def bring_back(one: Kept, connect: Connect) -> None:
+    """
+    Make a generation live again, unless its name is taken by the same bytes.
+
+    Raises:
+        Refused: Its name is taken by other bytes, or it is gone for good.
+        StorageFailed: Cloud Storage did not do it.
+    """
+    bucket = connect(one.bucket)
+    if one.noncurrent is None:
+        bucket.restore(one.name, one.generation)
+    else:
+        bucket.copy(one.noncurrent, {})
+
+
+def wait_until_seen(  # noqa: PLR0913 - what it works with, and what is asked
+    found: ModelVersionFiles,
+    names: Iterable[tuple[str, str]],
+    inventory: Inventory,
+    seconds: float,
+    *,
+    there: bool,
+    sleep: Callable[[float], None] = time.sleep,
+) -> None:
+    """
+    Ask the registry until these files, by bucket and name, are live in it, or no longer.
+
+    Raises:
+        Refused: They are not within that time.
+        QueryFailed: BigQuery does not answer.
+    """
+    wanted = set(names)
+    environment = Environment(found.environment)
+
+    def missing() -> str | None:
+        now = find(inventory, found.model_name, found.model_version, environment)
+        seen = {(one.gcs_bucket, one.gcs_path) for one in now.artifacts if one.removed_at is None}
+        wrong = sorted(wanted - seen if there else wanted & seen)
+        what = "not yet" if there else "still"
+        return f"{what} {named(f'gs://{b}/{n}' for b, n in wrong)}" if wrong else None
+
+    wait_until(
+        missing, seconds, sleep, f"{found.model_name} v{found.model_version} in {found.environment}"
+    )
