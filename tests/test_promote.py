@@ -1,39 +1,38 @@
 """`promote` on a whole local system: real copies, real events, the real views."""
 
+import io
 import json
-import os
-import subprocess
-import sys
+import signal
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner, Result
 from google.cloud.storage import Bucket
+from rich.console import Console
 
+from registry import output
+from registry.cli import main
 from tests import ROOT
-from tests.processes import wait_until
+from tests.conftest import Terminal
+from tests.processes import process, wait_until
+from tests.servers import running
 from tests.servers.local import Local, local
-
-type Ended = subprocess.CompletedProcess[str]
+from tests.servers.proxy import Proxy
+from tests.test_removals import needs_gcloud
 
 
 @pytest.fixture(scope="module")
 def own(project: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Local]:
     """A local system without sample data."""
-    with local(project, tmp_path_factory.mktemp("promote") / "local.log") as running:
-        yield running
+    with local(project, tmp_path_factory.mktemp("promote") / "local.log") as started:
+        yield started
 
 
-def registry(own: Local, *words: str, **environ: str) -> Ended:
+def registry(own: Local, *words: str) -> Result:
     """Run the command line in the system's environment."""
-    return subprocess.run(
-        [sys.executable, "-m", "registry", *words],
-        cwd=ROOT,
-        env={**os.environ, **own.exports, **environ},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    return CliRunner().invoke(main, words, env=own.exports)
 
 
 def upload(own: Local, environment: str, path: str, content: bytes = b"a model") -> Bucket:
@@ -69,12 +68,12 @@ def test_a_version_goes_from_dev_to_staging_to_prod(own: Local) -> None:
         f" '--update-custom-metadata=promoted_from={source}' '{source}'"
         " gs://ml-models-staging/churn/v3/model.pkl"
     )
-    assert too_early.returncode == 1
+    assert too_early.exit_code == 1
     assert "Error: expected churn v3 in staging, found that it never was there" in too_early.stderr
-    assert (staged.returncode, staged.stdout) == (0, "churn v3 in staging is identical to dev.\n")
+    assert (staged.exit_code, staged.stdout) == (0, "churn v3 in staging is identical to dev.\n")
     assert "2 of 2 files to copy" in staged.stderr
     assert "0 of 2 files to copy" in again.stderr
-    assert (again.returncode, live.returncode) == (0, 0), live.stderr
+    assert (again.exit_code, live.exit_code) == (0, 0), live.stderr
     copy = own.storage.bucket("ml-models-prod").get_blob("churn/v3/model.pkl")
     staging = own.storage.bucket("ml-models-staging").get_blob("churn/v3/model.pkl")
     assert (copy.content_type, copy.cache_control) == ("text/x-model", "no-store")
@@ -97,10 +96,10 @@ def test_what_differs_is_refused_unless_anyway(own: Local) -> None:
     unlike = registry(own, "promote", "rash", "v1", "--to", "prod")
     anyway = registry(own, "promote", "rash", "v1", "--to", "prod", "--anyway")
 
-    assert refused.returncode == unlike.returncode == 1
+    assert refused.exit_code == unlike.exit_code == 1
     assert "found others at gs://ml-models-staging/rash/v1/model.pkl" in refused.stderr
     assert "differs from dev: promote that one first, or add --anyway" in unlike.stderr
-    assert anyway.returncode == 0, anyway.stderr
+    assert anyway.exit_code == 0, anyway.stderr
     copy = own.storage.bucket("ml-models-prod").get_blob("rash/v1/model.pkl")
     assert copy.metadata["promoted_anyway"] == "differs from dev"
 
@@ -109,6 +108,7 @@ def test_what_differs_is_refused_unless_anyway(own: Local) -> None:
     ("words", "code", "message"),
     [
         (["nothing", "v1", "--to", "staging"], 1, "expected nothing v1 in dev, found that it"),
+        (["churn", "v9", "--to", "staging"], 1, "expected churn v9 in dev, found that it never"),
         (["churn", "x", "--to", "staging"], 2, "expected a version such as v3, found 'x'"),
         (["churn", "v3", "--to", "dev"], 2, "'dev' is not one of 'staging', 'prod'"),
         (
@@ -128,5 +128,89 @@ def test_what_cannot_be_asked_is_said(
 ) -> None:
     ended = registry(own, "promote", *words)
 
-    assert (ended.returncode, ended.stdout) == (code, "")
+    assert (ended.exit_code, ended.stdout) == (code, "")
     assert message in " ".join(ended.stderr.split())
+
+
+@pytest.mark.parametrize("at", [4, 6])
+def test_a_promotion_that_is_killed_is_incomplete_until_the_next(
+    own: Local, tmp_path: Path, at: int
+) -> None:
+    """Once among the copies, and once when all are made, but not yet compared."""
+    model = f"killed-{at}"
+    for number in range(3):
+        upload(own, "dev", f"{model}/v1/part-{number}", b"x" * number)
+    proxy = Proxy(own.exports["STORAGE_EMULATOR_HOST"])
+    killed = threading.Event()
+
+    def hold(number: int) -> None:
+        if number >= at:
+            killed.wait(30)
+            raise ConnectionAbortedError
+
+    proxy.before = hold
+    command = [own.python, "-m", "registry", "promote", model, "v1", "--to", "staging"]
+    environ = {**own.exports, "STORAGE_EMULATOR_HOST": proxy.url}
+    with running(proxy), process(command, tmp_path / "log", environ, ROOT) as promoting:
+        wait_until(lambda: proxy.requests >= at)
+        promoting.kill()
+        assert promoting.wait() == -signal.SIGKILL
+        killed.set()
+
+    copied = len(list(own.storage.list_blobs("ml-models-staging", prefix=f"{model}/")))
+    rows = json.loads(registry(own, "show", model, "-e", "staging").stdout)
+    assert (copied == 3) == (at == 6)
+    assert copied == 3 or {row["staging_vs_dev"] for row in rows} <= {"incomplete"}
+    ended = registry(own, "promote", model, "v1", "--to", "staging")
+    assert ended.exit_code == 0, ended.stderr
+
+
+def test_two_folders_of_one_version_keep_their_names(own: Local) -> None:
+    upload(own, "dev", "padded/v1/a")
+    upload(own, "dev", "padded/v01/b")
+
+    ended = registry(own, "promote", "padded", "v1", "--to", "staging")
+
+    assert ended.exit_code == 0, ended.stderr
+    assert "is in 2 folders: gs://ml-models-dev/padded/v01/, gs://ml-models-dev" in ended.stderr
+    names = [blob.name for blob in own.storage.list_blobs("ml-models-staging", prefix="padded/")]
+    assert names == ["padded/v01/b", "padded/v1/a"]
+
+
+def test_the_registry_has_not_seen_it_within_the_time(own: Local) -> None:
+    upload(own, "dev", "late/v1/a")
+
+    ended = registry(own, "promote", "late", "v1", "--to", "staging", "--wait", "0")
+
+    assert ended.exit_code in {0, 1}  # the event may be faster
+    assert ended.exit_code == 0 or "to see late v1 in staging within 0 s" in ended.stderr
+
+
+@needs_gcloud
+def test_the_commands_of_a_dry_run_can_be_pasted(own: Local) -> None:
+    upload(own, "dev", "pasted/v1/1, 2.bin")
+
+    planned = registry(own, "promote", "pasted", "v1", "--to", "staging", "--dry-run")
+    own.run("bash", "-c", planned.stdout)
+
+    copy = own.storage.bucket("ml-models-staging").get_blob("pasted/v1/1, 2.bin")
+    assert copy.metadata["promoted_from"].startswith("gs://ml-models-dev/pasted/v1/1, 2.bin#")
+    assert (copy.metadata["accuracy"], copy.content_type) == ("0.9", "text/x-model")
+
+
+def test_progress_is_a_bar_on_a_terminal_and_a_line_now_and_then_elsewhere(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    screen = Terminal()
+    with output.counting("files copied", 2_500, Console(file=screen, force_terminal=True)) as done:
+        for _ in range(2_500):
+            done()
+    with output.counting("files copied", 2_500, Console(file=io.StringIO())) as done:
+        for _ in range(2_500):
+            done()
+
+    assert "2,500 of 2,500 files copied" in screen.getvalue()
+    assert capsys.readouterr().err.splitlines() == [
+        "1,000 of 2,500 files copied",
+        "2,000 of 2,500 files copied",
+    ]

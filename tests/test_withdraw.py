@@ -40,16 +40,16 @@ def test_a_rollback_and_back(own: Local) -> None:
         f"gcloud storage rm --if-generation-match={before.generation}"
         " gs://ml-models-prod/churn/v2/model.pkl"
     )
-    assert (gone.returncode, gone.stdout) == (0, "churn v2 in prod is gone: 2 files.\n")
+    assert (gone.exit_code, gone.stdout) == (0, "churn v2 in prod is gone: 2 files.\n")
     assert rolled_back == [1]
-    assert twice.returncode == 1
+    assert twice.exit_code == 1
     assert "expected churn v2 in prod, found none of its files there" in twice.stderr
     assert undo.stdout.splitlines()[0] == (
         "gcloud storage cp --if-generation-match=0"
         f" 'gs://ml-models-prod/churn/v2/model.pkl#{before.generation}'"
         " gs://ml-models-prod/churn/v2/model.pkl"
     )
-    assert (back.returncode, back.stdout) == (0, "churn v2 in prod is there again: 2 files.\n")
+    assert (back.exit_code, back.stdout) == (0, "churn v2 in prod is there again: 2 files.\n")
     assert newest(own, "churn") == [2]
     after = prod.get_blob("churn/v2/model.pkl")
     assert (after.crc32c, after.metadata, after.content_type, after.cache_control) == (
@@ -59,7 +59,7 @@ def test_a_rollback_and_back(own: Local) -> None:
     kinds = [row["change"] for row in changes if row["model_version"] == 2]
     assert {"removed", "reappeared"} <= set(kinds)
     again = registry(own, "withdraw", "churn", "v2", "--from", "prod", "--undo")
-    assert again.returncode == 1
+    assert again.exit_code == 1
     assert "found that none of its files was removed" in again.stderr
 
 
@@ -74,10 +74,10 @@ def test_a_bucket_that_keeps_nothing_is_refused_unless_for_good(own: Local) -> N
     gone = registry(own, "withdraw", "lost", "v1", "--from", "dev", "--for-good")
     undo = registry(own, "withdraw", "lost", "v1", "--from", "dev", "--undo")
 
-    assert refused.returncode == 1
+    assert refused.exit_code == 1
     assert "found neither versioning nor soft delete" in refused.stderr
-    assert gone.returncode == 0, gone.stderr
-    assert undo.returncode == 1
+    assert gone.exit_code == 0, gone.stderr
+    assert undo.exit_code == 1
     assert "found that it is gone for good: upload it again" in undo.stderr
 
 
@@ -92,14 +92,14 @@ def test_soft_delete_alone_brings_it_back(own: Local) -> None:
     undo = registry(own, "withdraw", "soft", "v1", "--from", "staging", "--undo", "--dry-run")
     back = registry(own, "withdraw", "soft", "v1", "--from", "staging", "--undo")
 
-    assert gone.returncode == 0, gone.stderr
+    assert gone.exit_code == 0, gone.stderr
     assert undo.stdout.startswith("gcloud storage restore 'gs://ml-models-staging/soft/v1/model.pk")
-    assert back.returncode == 0, back.stderr
+    assert back.exit_code == 0, back.stderr
     assert staging.blob("soft/v1/model.pkl").exists()
 
 
 def test_what_is_not_there_is_said(own: Local) -> None:
     ended = registry(own, "withdraw", "nothing", "v1", "--from", "prod")
 
-    assert ended.returncode == 1
+    assert ended.exit_code == 1
     assert "expected nothing v1 in prod, found that it never was there" in ended.stderr
