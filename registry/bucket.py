@@ -20,7 +20,7 @@ ANSWER_SECONDS = 60.0
 # traces. That needs a permission which listing does not, and is logged as denied.
 _NO_REQUEST_FOR_TRACES = "DISABLE_GCS_PYTHON_CLIENT_OTEL_BUCKET_METADATA"
 
-# A rewrite with any of these in its request keeps none of the source's, so all of them are sent.
+# A rewrite whose request has one of these keeps none of the source's, so all of them are sent.
 # https://docs.cloud.google.com/storage/docs/json_api/v1/objects/rewrite
 _KEPT = (
     "cacheControl",
@@ -38,7 +38,7 @@ _FIELDS_FOR_COPIES = _FIELDS.replace(")", f",{','.join(_KEPT)})")
 _OUT_OF_REACH = "check that this machine reaches Cloud Storage, and try again"
 _REMEDIES: Mapping[int | None, str] = {
     HTTPStatus.FORBIDDEN: "you need storage.objects.list, as in roles/storage.legacyBucketReader",
-    HTTPStatus.NOT_FOUND: "check its name and --bucket-prefix; deploy/setup.sh makes the buckets",
+    HTTPStatus.NOT_FOUND: "check its name (--bucket-prefix); deploy/setup.sh makes the buckets",
 }
 
 

@@ -143,7 +143,7 @@ def test_a_list_that_breaks_off_is_an_error_after_the_objects_that_came(
     ("status", "remedy"),
     [
         (403, "you need storage.objects.list"),
-        (404, "check its name and --bucket-prefix"),
+        (404, r"check its name \(--bucket-prefix\)"),
         (400, "check that this machine reaches Cloud Storage"),
     ],
 )

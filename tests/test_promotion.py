@@ -16,7 +16,7 @@ from registry import promotion, version_files, withdrawal
 from registry.artifact import ArtifactPath
 from registry.bucket import Bucket
 from registry.environment import Environment
-from registry.errors import Refused, RegistryError, StorageFailed
+from registry.errors import ListingFailed, Refused, RegistryError, StorageFailed
 from registry.event import StorageObject
 from registry.inventory import Filter, Inventory
 from registry.rows import Artifact, ModelVersionFiles
@@ -249,6 +249,17 @@ def test_a_bucket_that_is_gone_and_one_that_refuses_have_remedies(
         )
     with pytest.raises(StorageFailed, match=r"found Forbidden: .*you need roles/storage"):
         promotion.promote(planned, connect_to(proxy.url))
+    with pytest.raises(ListingFailed, match=r"the list of gs://ml-models-dev, .*storage\.objects"):
+        prepare(connect_to(proxy.url), Registry(connect_to(cloud.url)), model)
+    with pytest.raises(ListingFailed, match=r"the list of gs://ml-models-prod, .*check its name"):
+        promotion.prepare(
+            cast("Inventory", Registry(connect_to(cloud.url))),
+            connect_to(cloud.url),
+            model=model,
+            version=1,
+            source=DEV,
+            target=Environment.PROD,
+        )
     with pytest.raises(StorageFailed, match="expected what the bucket keeps gs://ml-models-dev"):
         _ = connect_to(proxy.url)("ml-models-dev").keeps_removed
 
