@@ -35,6 +35,10 @@ _FIELDS = (
     "kmsKeyName,metadata)"
 )
 _FIELDS_FOR_COPIES = _FIELDS.replace(")", f",{','.join(_KEPT)})")
+_OTHER = (
+    "found one with other bytes: nothing is overwritten; withdraw it first, or give this model a"
+    " new version"
+)
 _OUT_OF_REACH = "check that this machine reaches Cloud Storage, and try again"
 _REMEDIES: Mapping[int | None, str] = {
     HTTPStatus.FORBIDDEN: "you need storage.objects.list, as in roles/storage.legacyBucketReader",
@@ -197,10 +201,7 @@ class Bucket:
         if there is not None:
             if (there.size, there.crc32c) == (source.size, source.crc32c):
                 return
-            raise Refused(
-                f"expected no gs://{self.name}/{source.name}, found one with other bytes:"
-                " nothing is overwritten; withdraw it first, or give this model a new version"
-            )
+            raise Refused(f"expected no gs://{self.name}/{source.name}, {_OTHER}")
         # Or there is no such bucket.
         next(iter(self._client.list_blobs(self.name, max_results=1, timeout=ANSWER_SECONDS)), None)
         raise Refused(
@@ -231,12 +232,12 @@ class Bucket:
                     " was overwritten meanwhile: look at the version, and run it again"
                 ) from error
 
-    def restore(self, name: str, generation: int) -> None:
+    def restore(self, name: str, generation: int, crc32c: str | None) -> None:
         """
-        Restore an object that the bucket keeps by soft delete; a live one is left as it is.
+        Restore an object that the bucket keeps by soft delete, unless the same bytes are live.
 
         Raises:
-            Refused: The bucket does not have it any more.
+            Refused: The bucket does not have it any more, or other bytes are live.
             StorageFailed: Cloud Storage did not restore it.
         """
         with self._asking("to restore", f"gs://{self.name}/{name}"):
@@ -244,8 +245,10 @@ class Bucket:
                 self._client.bucket(self.name).restore_blob(
                     name, generation=generation, if_generation_match=0, timeout=ANSWER_SECONDS
                 )
-            except PreconditionFailed:  # it is there
-                return
+            except PreconditionFailed as error:
+                there = self._client.bucket(self.name).get_blob(name, timeout=ANSWER_SECONDS)
+                if there is None or there.crc32c != crc32c:
+                    raise Refused(f"expected no gs://{self.name}/{name}, {_OTHER}") from error
             except NotFound as error:
                 raise Refused(
                     f"expected gs://{self.name}/{name}#{generation} to be kept, found that it is"

@@ -48,6 +48,7 @@ class Kept:
     bucket: str
     name: str
     generation: int
+    crc32c: str | None
     noncurrent: StorageObject | None
 
 
@@ -60,7 +61,7 @@ def kept(found: ModelVersionFiles, connect: Connect) -> list[Kept]:
         ListingFailed: Cloud Storage does not answer.
     """
     removed = {
-        (one.gcs_bucket, one.gcs_path): (one.removed_at, one.generation)
+        (one.gcs_bucket, one.gcs_path): (one.removed_at, one.generation, one.crc32c)
         for one in found.artifacts
         if one.removed_at is not None and one.generation is not None
     }
@@ -69,7 +70,7 @@ def kept(found: ModelVersionFiles, connect: Connect) -> list[Kept]:
             f"expected {found.model_name} v{found.model_version} to be withdrawn from"
             f" {found.environment}, found that none of its files was removed"
         )
-    last = max(at for at, _ in removed.values())
+    last = max(at for at, *_ in removed.values())
     listed = {
         (one.bucket, one.name, one.generation): one
         for bucket, folder in folders(found)
@@ -80,9 +81,10 @@ def kept(found: ModelVersionFiles, connect: Connect) -> list[Kept]:
             bucket=bucket,
             name=name,
             generation=generation,
+            crc32c=crc32c,
             noncurrent=listed.get((bucket, name, generation)),
         )
-        for (bucket, name), (at, generation) in sorted(removed.items())
+        for (bucket, name), (at, generation, crc32c) in sorted(removed.items())
         if at >= last - _ONE_WITHDRAWAL
     ]
 
@@ -97,7 +99,7 @@ def bring_back(one: Kept, connect: Connect) -> None:
     """
     bucket = connect(one.bucket)
     if one.noncurrent is None:
-        bucket.restore(one.name, one.generation)
+        bucket.restore(one.name, one.generation, one.crc32c)
     else:
         bucket.copy(one.noncurrent, {})
 

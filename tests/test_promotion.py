@@ -448,13 +448,16 @@ def test_what_is_overwritten_is_not_removed_and_what_is_gone_needs_no_removal(
     assert not cloud.dev.blob(other.name).exists()
 
 
-def test_a_name_that_is_live_is_not_restored(cloud: Cloud, model: str) -> None:
+def test_over_a_live_name_nothing_is_restored(cloud: Cloud, model: str) -> None:
     blob = cloud.dev.blob(f"{model}/v1/part-0")
     blob.reload()
     cloud.dev.blob(blob.name, generation=blob.generation).delete()
     cloud.dev.blob(blob.name).upload_from_string(b"newer")
 
-    connect_to(cloud.url)("ml-models-dev").restore(blob.name, blob.generation)
+    bucket = connect_to(cloud.url)("ml-models-dev")
+    with pytest.raises(Refused, match="found one with other bytes"):
+        bucket.restore(blob.name, blob.generation, blob.crc32c)
+    bucket.restore(blob.name, blob.generation, cloud.dev.get_blob(blob.name).crc32c)
 
     assert cloud.dev.blob(blob.name).download_as_bytes() == b"newer"
 
