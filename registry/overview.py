@@ -7,7 +7,7 @@ from itertools import groupby
 from typing import Any, NamedTuple
 
 from registry.environment import Environment
-from registry.rows import LatestModel
+from registry.rows import Comparison, LatestModel
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +40,19 @@ class Model:
         """The versions in prod that differ from staging's, or never were in staging."""
         prod = self.latest.get(Environment.PROD)
         return () if prod is None else prod.differing_versions
+
+    @property
+    def needs_attention(self) -> bool:
+        """Whether prod has a version that differs from staging's, or only a part of it."""
+        prod = self.latest.get(Environment.PROD)
+        return bool(self.differing) or (
+            prod is not None and prod.comparison == Comparison.INCOMPLETE
+        )
+
+    def next_of(self, row: LatestModel) -> int | None:
+        """Return the highest version in dev if it is higher than that of a row."""
+        dev = self.latest.get(Environment.DEV)
+        return dev.model_version if dev and row.versions_behind_dev else None
 
     def uploaded(self, environment: str) -> datetime | None:
         """When the latest version there last got an upload."""

@@ -1,11 +1,9 @@
 """The page: requests and answers. It only reads."""
 
 import base64
-import functools
 import hashlib
 import json
 import shlex
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from http import HTTPStatus
@@ -13,12 +11,12 @@ from pathlib import Path
 from urllib.parse import quote, urlencode
 
 import humanize
-from cachetools import TTLCache, cached
 from flask import Request, Response
 from jinja2 import Environment as Templates
 from jinja2 import FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from registry import cache
 from registry.artifact import INT64_MAX
 from registry.condition import Condition, parse_search
 from registry.environment import Environment
@@ -26,16 +24,14 @@ from registry.errors import InvalidCondition, InvalidMoment, QueryFailed
 from registry.inventory import EVERYTHING, Filter, Inventory
 from registry.moment import parse, parse_past
 from registry.overview import Model, sort_models, totals
-from registry.rows import NAMED_FILES, Row, to_json
+from registry.rows import NAMED_FILES, NAMED_VERSIONS, Row, to_json
 from registry.timeline import Timeline
 
-CACHE_SECONDS = 1  # a removal has to be seen within two
-# Limits of a page, and of the memory for all answers that are kept.
-CACHED_ANSWERS = 10
+# Limits of a page.
 MODELS = 200  # on an overview
-ALERTS = 20
 VERSIONS = 20  # on a model's page
 FILES = 50  # of a version in an environment
+FILES_OF_ONE = 1000  # the same, at the version's own address
 CHANGES = 200
 
 _TEMPLATES = Path(__file__).with_name("templates")
@@ -62,9 +58,9 @@ class Page:
     def __init__(self, inventory: Inventory, clock: Callable[[], datetime]) -> None:
         """`clock` returns the time in UTC."""
         self._clock = clock
-        self._latest_models = _kept(inventory.latest_models)
-        self._model_version_files = _kept(inventory.model_version_files)
-        self._changes = _kept(inventory.changes)
+        self._latest_models = cache.kept_for_a_moment(inventory.latest_models)
+        self._model_version_files = cache.kept_for_a_moment(inventory.model_version_files)
+        self._changes = cache.kept_for_a_moment(inventory.changes)
         self._templates = Templates(
             loader=FileSystemLoader(_TEMPLATES),
             autoescape=True,
@@ -83,11 +79,12 @@ class Page:
             "style": Markup(_STYLE),  # noqa: S704 - our own file
             "environments": list(Environment),
             "named_files": NAMED_FILES,
+            "named_versions": NAMED_VERSIONS,
         }
 
     def respond(self, request: Request) -> Response:
         """
-        Answer `/`, the overview, `/models/<name>` and `/changes`, each as HTML or as JSON.
+        Answer `/`, `/models/<name>`, `/models/<name>/v<N>` and `/changes`, as HTML or as JSON.
 
         With `at`, they show what was true at that time.
 
@@ -112,7 +109,7 @@ class Page:
             status, text = HTTPStatus.SERVICE_UNAVAILABLE, str(error)
         else:
             status, text = HTTPStatus.INTERNAL_SERVER_ERROR, "The log says what is wrong."
-        return self._message(request, status, text, Retry_After=CACHE_SECONDS)
+        return self._message(request, status, text, Retry_After=cache.CACHE_SECONDS)
 
     def _answer(self, request: Request) -> Response:
         at = request.args.get("at")
@@ -122,8 +119,13 @@ class Page:
         if request.path == "/changes":
             return self._list_changes(request, as_of)
         if request.path.startswith("/models/"):
-            name = request.path.removeprefix("/models/") or request.args.get("name", "")
-            return self._model(request, name, as_of)
+            name, _, version = request.path.removeprefix("/models/").partition("/")
+            asked = version.removeprefix("v") or request.args.get("version")
+            try:
+                only = None if asked is None else _version(asked)
+            except ValueError:
+                return self._message(request, HTTPStatus.NOT_FOUND, "There is no such page.")
+            return self._model(request, name or request.args.get("name", ""), as_of, only)
         return self._message(request, HTTPStatus.NOT_FOUND, "There is no such page.")
 
     def _overview(self, request: Request, as_of: datetime | None) -> Response:
@@ -138,9 +140,11 @@ class Page:
                 return self._message(request, HTTPStatus.BAD_REQUEST, problem)
         rows = self._latest_models(Filter(as_of=as_of, where=conditions))
         models = Model.of(rows)
-        odd = [(model.name, version) for model in models for version in model.differing]
+        attention = request.args.get("attention") == "1"
         text = "" if conditions or problem else search
-        found = sort_models([model for model in models if model.mentions(text)], sort)
+        found = sort_models(
+            [m for m in models if m.mentions(text) and (m.needs_attention or not attention)], sort
+        )
         if _wants_json(request):
             return _json([row for model in found for row in model.latest.values()])
         pages = max(1, -(-len(found) // MODELS))
@@ -157,8 +161,8 @@ class Page:
             conditions=conditions,
             problem=problem,
             sort=sort,
-            odd=odd[:ALERTS],
-            more_odd=len(odd[ALERTS:]),
+            attention=attention,
+            need_attention=sum(model.needs_attention for model in models),
             totals=totals(rows),
             registered=len(models),
         )
@@ -192,15 +196,22 @@ class Page:
             since=since,
         )
 
-    def _model(self, request: Request, name: str, as_of: datetime | None) -> Response:
-        newest = request.args.get("newest", INT64_MAX, type=_version)
+    def _model(
+        self, request: Request, name: str, as_of: datetime | None, only: int | None
+    ) -> Response:
+        if only is None:
+            newest = request.args.get("newest", INT64_MAX, type=_version)
+            versions, files = VERSIONS, FILES
+        else:
+            newest, versions, files = only, 1, FILES_OF_ONE
         rows = self._model_version_files(
-            name, Filter(as_of=as_of), newest=newest, versions=VERSIONS + 1, files=FILES
+            name, Filter(as_of=as_of), newest=newest, versions=versions + 1, files=files
         )
         numbers = sorted({row.model_version for row in rows}, reverse=True)
-        shown = [row for row in rows if row.model_version in numbers[:VERSIONS]]
-        if not shown:
-            text = f"Expected versions of {name!r}, found none that are registered."
+        shown = [row for row in rows if row.model_version in numbers[:versions]]
+        if not shown or only not in {None, numbers[0]}:
+            which = "versions of" if only is None else f"v{only} of"
+            text = f"Expected {which} {name!r}, found none that are registered."
             return self._message(request, HTTPStatus.NOT_FOUND, text, as_of)
         if _wants_json(request):
             return _json(shown)
@@ -210,7 +221,8 @@ class Page:
             as_of,
             name=name,
             rows=shown,
-            older=numbers[VERSIONS:],
+            only=only,
+            older=numbers[versions:],
             timeline=Timeline.of(shown),
             console=_CONSOLE,
         )
@@ -257,26 +269,6 @@ def _wants_json(request: Request) -> bool:
     return request.args.get("format") == "json"
 
 
-def _kept[**P, T](ask: Callable[P, T]) -> Callable[P, T]:
-    """Keep a question's answers and errors for a second; ask one at a time."""
-
-    @cached(TTLCache(CACHED_ANSWERS, CACHE_SECONDS), condition=threading.Condition())
-    def answer(*args: P.args, **kwargs: P.kwargs) -> T | Exception:
-        try:
-            return ask(*args, **kwargs)
-        except Exception as error:  # noqa: BLE001 - raised below, for everybody who asks
-            return error
-
-    @functools.wraps(ask)
-    def kept(*args: P.args, **kwargs: P.kwargs) -> T:
-        found = answer(*args, **kwargs)
-        if isinstance(found, Exception):
-            raise found
-        return found
-
-    return kept
-
-
 def _response(text: str, kind: str) -> Response:
     return Response(text, headers=_HEADERS, content_type=f"{kind}; charset=utf-8")
 
@@ -285,11 +277,13 @@ def _json(rows: Sequence[Row]) -> Response:
     return _response(to_json(rows), "application/json")
 
 
-def _address(name: str, kept: Mapping[str, str]) -> str:
-    """Return the address of a model; some names would not survive in a path."""
+def _address(name: str, kept: Mapping[str, str], version: int | None = None) -> str:
+    """Return the address of a model or a version; some names would not survive in a path."""
     if name in {".", ".."} or not name.isprintable():
-        return f"models/?{urlencode({'name': name, **kept})}"
-    return f"models/{quote(name, safe='')}{f'?{urlencode(kept)}' if kept else ''}"
+        number = {} if version is None else {"version": version}
+        return f"models/?{urlencode({'name': name, **number, **kept})}"
+    path = f"models/{quote(name, safe='')}" + ("" if version is None else f"/v{version}")
+    return f"{path}?{urlencode(kept)}" if kept else path
 
 
 def _version(text: str) -> int:

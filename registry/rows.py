@@ -160,13 +160,17 @@ class LatestModel(ModelVersion):
     differing_versions: Sequence[int]
 
     @property
+    def others(self) -> Sequence[int]:
+        """The other versions that differ."""
+        return [version for version in self.differing_versions if version != self.model_version]
+
+    @property
     def others_differing(self) -> str:
         """The other versions that differ, in words; empty without one."""
-        others = [version for version in self.differing_versions if version != self.model_version]
-        if not others:
+        if not self.others:
             return ""
-        named = ", ".join(f"v{version}" for version in others[:NAMED_VERSIONS])
-        more = len(others[NAMED_VERSIONS:])
+        named = ", ".join(f"v{version}" for version in self.others[:NAMED_VERSIONS])
+        more = len(self.others[NAMED_VERSIONS:])
         return f"not as in {self.before}: {named}{f' and {more} more' if more else ''}"
 
 

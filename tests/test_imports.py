@@ -16,6 +16,7 @@ __main__ cli
 commands
 options comparison_table terminal output
 page overview timeline
+cache
 handler
 promotion withdrawal
 version_files reconciliation

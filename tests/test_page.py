@@ -13,7 +13,7 @@ from flask.testing import FlaskClient
 from google.cloud import bigquery
 from werkzeug.test import TestResponse
 
-from registry import page
+from registry import cache, page
 from registry.inventory import Inventory
 from registry.rows import to_json
 from tests import PROJECT, ROOT
@@ -96,22 +96,22 @@ def test_the_overview_shows_each_model_in_each_environment(http: FlaskClient) ->
     text = text_of(response)
 
     assert len(names(response)) == 6
-    assert re.search(r"fraud v2 5.0 MB .{,20} ago by ada v1 30 Bytes 1 behind dev .* ago", text)
-    assert re.search(r"v1 20 Bytes 1 behind dev .{,20} ago by ada, eve differs from staging", text)
+    assert re.search(r"fraud v2 5.0 MB .{,20} ago by ada v1 30 Bytes next: v2 .* ago", text)
+    assert re.search(r"v1 20 Bytes next: v2 .{,20} ago by ada, eve differs from staging", text)
     assert "same as dev? no checksum" in text
     assert "never was in staging" in text
-    assert "dev 5 models, 6 versions" in text
+    assert "6 models · dev: 6 versions, 5.0 MB" in text
+    assert "same as staging" not in text  # what is as it should be is not said
 
 
-def test_what_differs_in_prod_stands_out(http: FlaskClient) -> None:
-    response = http.get("/")
+def test_what_needs_attention_is_one_click_away(http: FlaskClient) -> None:
+    [link] = re.findall(r'<a class="attention" href="(.*?)">(.*?)</a>', http.get("/").text)
+    alone = http.get("/" + unescape(link[0]))
 
-    [alert] = re.findall(r'<p class="alert".*?</p>', response.text, re.DOTALL)
-    assert 'href="models/fraud"' in alert
-    assert "fraud v1" in alert
-    assert "Rash v1" in alert  # it never was in staging
-    odd = re.findall(r'<tr class="odd">.*?<a [^>]*>(.*?)</a>', response.text, re.DOTALL)
-    assert odd == ["Rash", "fraud"]
+    assert link[1] == "2 need attention"
+    assert names(alone) == ["Rash", "fraud"]
+    assert "2 of 6 models" in text_of(alone)
+    assert "Show all models" in alone.text
 
 
 def test_as_json_the_overview_is_the_view(
@@ -234,12 +234,15 @@ def test_a_command_to_paste_takes_a_name_as_it_is(
     assert "python -m registry show --files -- '50% off?#'" in text
 
 
-def test_many_models_that_differ_do_not_fill_the_page(
-    opened: Open, bigquery_url: str, registered: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(page, "ALERTS", 0)
+def test_a_version_has_an_address_of_its_own(http: FlaskClient) -> None:
+    assert 'href="models/fraud/v1"' in http.get("/").text
+    one, none, odd = (http.get(f"/models/fraud/{version}") for version in ("v1", "v9", "x"))
 
-    assert "and 2 more" in text_of(opened(bigquery_url, registered).get("/"))
+    assert "fraud v1" in text_of(one)
+    assert "v2 dev" not in text_of(one)
+    assert 'href="../../models/fraud">All versions' in one.text
+    assert (none.status_code, odd.status_code) == (404, 404)
+    assert "Expected v9 of" in none.text
 
 
 def test_a_model_has_a_timeline(http: FlaskClient) -> None:
@@ -318,7 +321,8 @@ def test_nothing_is_run_or_loaded_from_elsewhere(http: FlaskClient, path: str) -
         ("GET", "/models/nobody", 404),
         ("GET", "/models/", 404),
         ("GET", "/nothing", 404),
-        ("GET", "/models/fraud/v1", 404),
+        ("GET", "/models/fraud/v9", 404),
+        ("GET", "/models/fraud/v1/m", 404),
         ("GET", "/models/fraud?newest=x", 200),
         ("GET", "/models/fraud?newest=-1", 200),
         ("GET", "/models/fraud?newest=9223372036854775808", 200),
@@ -383,7 +387,7 @@ def test_an_empty_registry_explains_how_to_begin(opened: Open) -> None:
 
 
 def test_many_readers_at_once_cost_one_query(opened: Open, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(page, "CACHE_SECONDS", 60)  # this machine may be slow
+    monkeypatch.setattr(cache, "CACHE_SECONDS", 60)  # this machine may be slow
     with server.bigquery_server([server.late(0.3, empty)] + [empty] * 50) as bigquery_server:
         http = opened(bigquery_server.url)
 
@@ -401,7 +405,7 @@ def test_many_readers_at_once_cost_one_query(opened: Open, monkeypatch: pytest.M
 
 
 def test_after_a_second_it_asks_again(opened: Open, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(page, "CACHE_SECONDS", 0.2)
+    monkeypatch.setattr(cache, "CACHE_SECONDS", 0.2)
     with server.bigquery_server([empty] * 50) as bigquery_server:
         http = opened(bigquery_server.url)
 
@@ -415,7 +419,7 @@ def test_after_a_second_it_asks_again(opened: Open, monkeypatch: pytest.MonkeyPa
 def test_a_bigquery_that_is_away_is_a_page_with_status_503_and_a_line_in_the_log(
     opened: Open, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(page, "CACHE_SECONDS", 60)  # this machine may be slow
+    monkeypatch.setattr(cache, "CACHE_SECONDS", 60)  # this machine may be slow
     answers = [server.error(403, "accessDenied", "<No>")] * 10
     with server.bigquery_server(answers) as bigquery_server:
         http = opened(bigquery_server.url)
