@@ -2,6 +2,9 @@
 
 import os
 import sys
+import tomllib
+from importlib import metadata
+from pathlib import Path
 
 import click
 
@@ -54,7 +57,30 @@ class _Commands(click.Group):
             ctx.exit(UNREAD)
 
 
+def _print_version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:  # noqa: FBT001 - as Click calls it
+    if wanted:
+        click.echo(f"model-registry {_version()}")
+        ctx.exit()
+
+
+def _version() -> str:
+    """Return the installed version, or in a checkout the one that would be installed."""
+    try:
+        return metadata.version("model-registry")
+    except metadata.PackageNotFoundError:
+        project = Path(__file__).parents[1] / "pyproject.toml"
+        return str(tomllib.loads(project.read_text())["project"]["version"])
+
+
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_print_version,
+    help="Print the version, and exit.",
+)
 def main() -> None:
     """
     Ask the model registry what is where, since when, by whom, and whether it is the same file.
@@ -67,17 +93,17 @@ def main() -> None:
 
     \b
     Examples:
-      python -m registry models
-      python -m registry models --environment prod --format json
-      python -m registry show fraud-detection --files
-      python -m registry compare fraud-detection v3 v4
-      python -m registry promotions --environment prod --since 7d
-      python -m registry changes --environment prod --since 7d
-      python -m registry history gs://ml-models-prod/fraud-detection/v3/model.pkl
-      python -m registry models --environment prod --at 2026-09-01
-      python -m registry reconcile dev --dry-run
-      python -m registry promote fraud-detection v3 --to staging
-      python -m registry withdraw fraud-detection v3 --from prod
+      model-registry models
+      model-registry models --environment prod --format json
+      model-registry show fraud-detection --files
+      model-registry compare fraud-detection v3 v4
+      model-registry promotions --environment prod --since 7d
+      model-registry changes --environment prod --since 7d
+      model-registry history gs://ml-models-prod/fraud-detection/v3/model.pkl
+      model-registry models --environment prod --at 2026-09-01
+      model-registry reconcile dev --dry-run
+      model-registry promote fraud-detection v3 --to staging
+      model-registry withdraw fraud-detection v3 --from prod
     """  # noqa: D301 - \b keeps Click from filling the lines
 
 

@@ -286,7 +286,7 @@ def test_an_impossible_question_is_one_line_and_exit_code_2(
 @pytest.mark.parametrize("command", COMMANDS)
 def test_the_help_has_examples_whose_options_exist(command: str) -> None:
     text = CliRunner().invoke(main, [command, "--help"]).output
-    examples = re.findall(r"^ +python -m registry (\w+) (.*)$", text, re.MULTILINE)
+    examples = re.findall(r"^ +model-registry (\w+) (.*)$", text, re.MULTILINE)
     known = {name for option in main.commands[command].params for name in option.opts}
 
     assert examples or command == "models"
@@ -298,7 +298,7 @@ def test_the_help_has_examples_whose_options_exist(command: str) -> None:
 def test_the_main_help_has_an_example_of_each_command_and_the_exit_codes() -> None:
     text = CliRunner().invoke(main, ["--help"]).output
 
-    assert set(re.findall(r"python -m registry (\w+)", text)) >= set(COMMANDS)
+    assert set(re.findall(r"model-registry (\w+)", text)) >= set(COMMANDS)
     assert re.search(r"Exit codes:\n +0 .*\n +1 .*\n +2 ", text)
 
 

@@ -20,9 +20,9 @@ def changes(question: Question, model: str | None) -> None:
 
     \b
     Examples:
-      python -m registry changes --environment prod --since 7d
-      python -m registry changes fraud-detection --limit 20
-      python -m registry changes --at 2026-09-01 --since 7d
+      model-registry changes --environment prod --since 7d
+      model-registry changes fraud-detection --limit 20
+      model-registry changes --at 2026-09-01 --since 7d
     """  # noqa: D301
     rows = question.inventory.changes(model, question.wanted)
     question.answer(rows, Change, lambda: terminal.changes(rows))

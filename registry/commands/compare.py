@@ -81,9 +81,9 @@ def compare_versions(  # noqa: PLR0913 - one for each option
 
     \b
     Examples:
-      python -m registry compare fraud-detection v3 v4
-      python -m registry compare fraud-detection v3 v4 --environment prod
-      python -m registry compare fraud-detection v3 --between staging prod
+      model-registry compare fraud-detection v3 v4
+      model-registry compare fraud-detection v3 v4 --environment prod
+      model-registry compare fraud-detection v3 --between staging prod
     """  # noqa: D301
     expected = 1 if between else 2
     if len(versions) != expected:

@@ -19,7 +19,7 @@ def history(question: Question, url: str) -> None:
 
     \b
     Example:
-      python -m registry history gs://ml-models-prod/fraud-detection/v3/model.pkl
+      model-registry history gs://ml-models-prod/fraud-detection/v3/model.pkl
     """  # noqa: D301
     bucket, slash, name = url.removeprefix("gs://").partition("/")
     if not url.startswith("gs://") or not bucket or not slash:

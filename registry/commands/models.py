@@ -27,10 +27,10 @@ def models(question: Question, conditions: Sequence[Condition]) -> None:
 
     \b
     Examples:
-      python -m registry models
-      python -m registry models --environment prod --since 30d
-      python -m registry models --where framework=xgboost --where 'accuracy>=0.9'
-      python -m registry models --format json | jq '.[] | select(.prod_vs_staging == "different")'
+      model-registry models
+      model-registry models --environment prod --since 30d
+      model-registry models --where framework=xgboost --where 'accuracy>=0.9'
+      model-registry models --format json | jq '.[] | select(.prod_vs_staging == "different")'
     """  # noqa: D301
     wanted = asked = question.where(conditions)
     if question.format == "table" and wanted.limit:

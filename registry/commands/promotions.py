@@ -21,8 +21,8 @@ def promotions(question: Question, model: str | None) -> None:
 
     \b
     Examples:
-      python -m registry promotions fraud-detection
-      python -m registry promotions --environment prod --since 7d
+      model-registry promotions fraud-detection
+      model-registry promotions --environment prod --since 7d
     """  # noqa: D301
     rows = question.inventory.promotions(model, question.wanted)
     question.answer(rows, Promotion, lambda: terminal.promotions(rows))

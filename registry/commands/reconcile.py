@@ -71,9 +71,9 @@ def reconcile(  # noqa: PLR0913 - one for each option
 
     \b
     Examples:
-      python -m registry reconcile dev --dry-run
-      python -m registry reconcile dev staging prod
-      python -m registry reconcile prod --prefix fraud-detection/ --all-generations
+      model-registry reconcile dev --dry-run
+      model-registry reconcile dev staging prod
+      model-registry reconcile prod --prefix fraud-detection/ --all-generations
     """  # noqa: D301
     from registry.bucket import Bucket  # noqa: PLC0415 - it imports slowly, and only this needs it
 

@@ -26,10 +26,10 @@ def show(question: Question, model: str, conditions: Sequence[Condition], *, fil
 
     \b
     Examples:
-      python -m registry show fraud-detection
-      python -m registry show fraud-detection --files --environment prod
-      python -m registry show fraud-detection --where 'accuracy>=0.9'
-      python -m registry show fraud-detection --at 2026-09-01
+      model-registry show fraud-detection
+      model-registry show fraud-detection --files --environment prod
+      model-registry show fraud-detection --where 'accuracy>=0.9'
+      model-registry show fraud-detection --at 2026-09-01
     """  # noqa: D301
     inventory, wanted = question.inventory, question.where(conditions)
     if not files:
