@@ -1,10 +1,13 @@
 """The command line: which commands there are, and how their errors are printed."""
 
+import contextlib
 import os
 import sys
 import tomllib
+from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -41,9 +44,15 @@ class _No(click.ClickException):
 class _Commands(click.Group):
     """Commands that print an error as one line."""
 
+    def make_context(self, *args: Any, **options: Any) -> click.Context:  # noqa: ANN401 - as Click has it
+        """Read the command line, which may already print the help."""
+        with _written():
+            return super().make_context(*args, **options)
+
     def invoke(self, ctx: click.Context) -> object:
         try:
-            return super().invoke(ctx)
+            with _written():
+                return super().invoke(ctx)
         except InvalidSettings as error:
             raise _Failure(f"{error}: see --project and --table") from error
         except Refused as error:
@@ -52,9 +61,38 @@ class _Commands(click.Group):
             raise _Failure(" ".join(str(error).split())) from error
         except KeyboardInterrupt:
             ctx.exit(INTERRUPTED)
-        except BrokenPipeError:  # nobody reads the output any more
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            ctx.exit(UNREAD)
+
+
+@contextlib.contextmanager
+def _written() -> Iterator[None]:
+    """Raise a failure unless all that is printed in here is also written."""
+    if not sys.stdout:
+        raise _Failure("expected an output to write to, found it closed: send it to a file")
+    try:
+        try:
+            yield
+        finally:
+            sys.stdout.flush()  # at the end Python would flush too late for an exit code
+    except BrokenPipeError as error:  # nobody reads the output any more
+        _discard_output()
+        raise click.exceptions.Exit(UNREAD) from error
+    except UnicodeEncodeError as error:
+        missing = ascii(error.object[error.start : error.end])
+        raise _Failure(
+            f"expected an output in UTF-8, found {error.encoding}, which has no {missing}:"
+            " set PYTHONIOENCODING=utf-8, or use --format json"
+        ) from error
+    except OSError as error:
+        _discard_output()
+        raise _Failure(
+            f"expected to write the whole output, found {error.strerror or error}:"
+            " make room, or write it elsewhere"
+        ) from error
+
+
+def _discard_output() -> None:
+    """Discard what could not be written; Python would try again at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _print_version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:  # noqa: FBT001 - as Click calls it

@@ -3,6 +3,7 @@
 import contextlib
 import csv
 import dataclasses
+import io
 import itertools
 import json
 import sys
@@ -38,6 +39,7 @@ def print_rows[R: Row](
 ) -> None:
     """Print rows of a kind; without any, an empty list or a message."""
     if format == "table":
+        _escape_what_the_output_lacks()
         if rows:
             _print_table(table())
         else:
@@ -70,6 +72,8 @@ def writing[R: Row](
 
     if format == "csv":
         as_csv.writerow(columns)
+    else:
+        _escape_what_the_output_lacks()
     try:
         yield write
     finally:
@@ -138,6 +142,16 @@ def printable(text: str) -> str:
     return "".join(
         character if character.isprintable() else ascii(character)[1:-1] for character in text
     )
+
+
+def _escape_what_the_output_lacks() -> None:
+    r"""
+    Write as \u200b what the output's encoding does not have.
+
+    Not in CSV: who reads it could not know that it is an escape. There it is an error.
+    """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def _print_table(table: Table) -> None:
