@@ -1,6 +1,7 @@
 """One query of the views for each question about the inventory."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -74,8 +75,18 @@ class Inventory:
     Its methods raise `QueryFailed` if BigQuery does not answer; the message holds the remedy.
     """
 
-    def __init__(self, client: bigquery.Client, table: str) -> None:
-        """`table` is `<dataset>.<table>` in the client's project; the views are in its dataset."""
+    def __init__(
+        self,
+        client: bigquery.Client,
+        table: str,
+        waiting: Callable[[], AbstractContextManager[object]] = nullcontext,
+    ) -> None:
+        """
+        `table` is `<dataset>.<table>` in the client's project; the views are in its dataset.
+
+        `waiting()` is entered while BigQuery's answer is waited for.
+        """
+        self._waiting = waiting
         self._client = client
         self._dataset = f"{client.project}.{table.partition('.')[0]}"
 
@@ -191,16 +202,17 @@ class Inventory:
         )
         wait = HISTORY_SECONDS if paged else ANSWER_SECONDS
         try:
-            rows = self._client.query_and_wait(
-                self._text(sql, wanted, values),
-                job_config=config,
-                retry=DEFAULT_RETRY.with_timeout(RETRY_SECONDS),
-                job_retry=DEFAULT_JOB_RETRY.with_timeout(RETRY_SECONDS),
-                api_timeout=ANSWER_SECONDS,
-                wait_timeout=wait,
-                max_results=wanted.limit,
-                page_size=_PAGE_ROWS if paged else None,
-            )
+            with self._waiting():
+                rows = self._client.query_and_wait(
+                    self._text(sql, wanted, values),
+                    job_config=config,
+                    retry=DEFAULT_RETRY.with_timeout(RETRY_SECONDS),
+                    job_retry=DEFAULT_JOB_RETRY.with_timeout(RETRY_SECONDS),
+                    api_timeout=ANSWER_SECONDS,
+                    wait_timeout=wait,
+                    max_results=wanted.limit,
+                    page_size=_PAGE_ROWS if paged else None,
+                )
             yield from map(dict, rows)
         except RefreshError as error:
             raise QueryFailed(f"expected valid credentials, found {error}: {LOG_IN}") from error

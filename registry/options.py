@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import Any, NoReturn
 
 import click
+from google.cloud import bigquery
 from rich.table import Table
 
 from registry import moment, output
@@ -200,6 +201,11 @@ def settings_of(project: str, table: str) -> Settings:
     return Settings.from_environ({**os.environ, **chosen})
 
 
+def inventory_of(settings: Settings, client: bigquery.Client | None = None) -> Inventory:
+    """Return the inventory; who waits for its answers reads that we go on trying."""
+    return Inventory(client or connect(settings), settings.table, output.waiting)
+
+
 def ask(command: Callable[..., None]) -> Callable[..., None]:
     """Add the options that all questions share; the command gets them as a question."""
 
@@ -233,7 +239,7 @@ def ask(command: Callable[..., None]) -> Callable[..., None]:
         settings = settings_of(project, table)
         command(
             Question(
-                inventory=Inventory(connect(settings), settings.table),
+                inventory=inventory_of(settings),
                 wanted=Filter(
                     environments=environments or tuple(Environment),
                     since=since,

@@ -7,6 +7,7 @@ import io
 import itertools
 import json
 import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 
@@ -21,6 +22,7 @@ from registry.rows import Row, to_json
 
 LINE_EVERY = 100_000
 COUNT_EVERY = 1_000
+PATIENCE_SECONDS = 2.0
 
 
 class Screen(Console):
@@ -117,7 +119,7 @@ def progress(bucket: str, console: Console) -> Iterator[Callable[[], None]]:
 @contextlib.contextmanager
 def counting(what: str, total: int, console: Console) -> Iterator[Callable[[], None]]:
     """Show how many of a known number are done: a bar on a terminal, else a line now and then."""
-    if console.is_terminal:
+    if console.is_interactive:
         with Progress(
             TextColumn("{task.completed:,.0f} of {task.total:,.0f} " + what),
             BarColumn(),
@@ -135,6 +137,19 @@ def counting(what: str, total: int, console: Console) -> Iterator[Callable[[], N
                 click.echo(f"{done:,} of {total:,} {what}", err=True)
 
         yield on_object
+
+
+@contextlib.contextmanager
+def waiting() -> Iterator[None]:
+    """Say that BigQuery has not answered yet, if that takes long."""
+    note = f"BigQuery has not answered for {PATIENCE_SECONDS:.0f} s: still trying"
+    timer = threading.Timer(PATIENCE_SECONDS, click.echo, [note], {"err": True})
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def printable(text: str) -> str:

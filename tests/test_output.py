@@ -5,14 +5,18 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from google.cloud import bigquery
 
+from registry import inventory, output
 from registry.cli import main
 from tests import PROJECT, ROOT
 from tests.conftest import insert, written
+from tests.servers import bigquery as server
 
 NAME = "zero\u200bwidth"
 FULL = Path("/dev/full")
@@ -96,6 +100,43 @@ def test_a_name_that_the_outputs_encoding_lacks_is_escaped_or_an_error(
     assert "Traceback" not in result.stderr
     if kind == "json":
         assert {row["model_name"] for row in json.loads(result.stdout)} == {NAME, "森"}
+
+
+def test_who_waits_for_bigquery_reads_that_we_go_on_trying(environ: dict[str, str]) -> None:
+    with server.bigquery_server([server.silent]) as silent:
+        environ = {**environ, "BIGQUERY_EMULATOR_HOST": silent.url}
+        started = time.monotonic()
+        with subprocess.Popen(
+            [sys.executable, "-m", "registry", "models"],
+            cwd=ROOT,
+            env={**os.environ, **environ},
+            stderr=subprocess.PIPE,
+            text=True,
+        ) as process:
+            assert process.stderr
+            said = process.stderr.readline()
+            took = time.monotonic() - started
+            process.terminate()
+
+    assert said == "BigQuery has not answered for 2 s: still trying\n"
+    assert took < 6  # with the start of Python
+
+
+def test_the_remedy_comes_after_the_note(
+    monkeypatch: pytest.MonkeyPatch, environ: dict[str, str]
+) -> None:
+    monkeypatch.setattr(output, "PATIENCE_SECONDS", 0.1)
+    monkeypatch.setattr(inventory, "ANSWER_SECONDS", 0.5)
+    monkeypatch.setattr(inventory, "RETRY_SECONDS", 0.5)
+    with server.bigquery_server([server.silent]) as silent:
+        environ = {**environ, "BIGQUERY_EMULATOR_HOST": silent.url}
+        result = CliRunner().invoke(main, ["models"], env=environ)
+
+    [note, error] = result.stderr.splitlines()
+    assert result.exit_code == 2
+    assert note == "BigQuery has not answered for 0 s: still trying"
+    assert error.startswith("Error: expected ")
+    assert error.endswith(": check that this machine reaches BigQuery, and ask again")
 
 
 class Broken(io.TextIOWrapper):

@@ -7,11 +7,10 @@ from datetime import datetime
 import click
 
 from registry import output
-from registry.clients import connect
 from registry.comparison import Compared, are_same, compare
 from registry.comparison_table import differences
 from registry.environment import Environment
-from registry.inventory import Filter, Inventory
+from registry.inventory import Filter
 from registry.options import (
     AT,
     FORMAT,
@@ -21,6 +20,7 @@ from registry.options import (
     Name,
     Question,
     Version,
+    inventory_of,
     settings_of,
 )
 from registry.rows import ComparedFile
@@ -96,9 +96,7 @@ def compare_versions(  # noqa: PLR0913 - one for each option
     settings = settings_of(project, table)
     places = between or ([environment] if environment else list(Environment))
     wanted = Filter(environments=places, as_of=as_of)
-    question = Question(
-        inventory=Inventory(connect(settings), settings.table), wanted=wanted, format=format
-    )
+    question = Question(inventory=inventory_of(settings), wanted=wanted, format=format)
     files = question.inventory.compared_files(model, versions[0], versions[-1], wanted)
     question.expect_model(files, model)
     if between:

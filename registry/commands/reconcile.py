@@ -12,8 +12,16 @@ from registry import output, reconciliation
 from registry.clients import connect
 from registry.environment import Environment
 from registry.finding import FindingRow, Summary
-from registry.inventory import Inventory
-from registry.options import FORMAT, NOT_FOUND, PROJECT, SINCE, TABLE, Name, settings_of
+from registry.options import (
+    FORMAT,
+    NOT_FOUND,
+    PROJECT,
+    SINCE,
+    TABLE,
+    Name,
+    inventory_of,
+    settings_of,
+)
 from registry.table import RegistryTable
 
 
@@ -94,7 +102,7 @@ def reconcile(  # noqa: PLR0913 - one for each option
             with output.progress(bucket.name, progress) as on_object:
                 for finding in reconciliation.reconcile(
                     bucket,
-                    Inventory(client, settings.table),
+                    inventory_of(settings, client),
                     None if dry_run else RegistryTable(client, settings.table),
                     clock=lambda: datetime.now(UTC),
                     prefix=prefix,
