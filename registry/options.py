@@ -11,7 +11,6 @@ from typing import Any, NoReturn
 
 import click
 from google.cloud import bigquery
-from rich.table import Table
 
 from registry import moment, output
 from registry.artifact import INT64_MAX
@@ -19,6 +18,7 @@ from registry.clients import connect
 from registry.condition import Condition
 from registry.environment import Environment
 from registry.errors import InvalidCondition, InvalidMoment
+from registry.grid import Grid
 from registry.inventory import Filter, Inventory
 from registry.rows import Row
 from registry.settings import DEFAULT_TABLE, Settings
@@ -107,7 +107,7 @@ class Question:
     wanted: Filter
     format: str
 
-    def answer[R: Row](self, rows: Sequence[R], kind: type[R], table: Callable[[], Table]) -> None:
+    def answer[R: Row](self, rows: Sequence[R], kind: type[R], table: Callable[[], Grid]) -> None:
         """Print the rows."""
         output.print_rows(self.format, rows, kind, table)
 

@@ -14,10 +14,10 @@ from datetime import datetime
 import click
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-from rich.table import Table
 from rich.text import Text
 
 from registry.finding import Difference, FindingRow
+from registry.grid import Grid
 from registry.rows import Row, to_json
 
 LINE_EVERY = 100_000
@@ -37,7 +37,7 @@ def print_rows[R: Row](
     format: str,  # noqa: A002 - the option's name
     rows: Sequence[R],
     kind: type[R],
-    table: Callable[[], Table],
+    table: Callable[[], Grid],
 ) -> None:
     """Print rows of a kind; without any, an empty list or a message."""
     if format == "table":
@@ -169,13 +169,11 @@ def _escape_what_the_output_lacks() -> None:
         sys.stdout.reconfigure(errors="backslashreplace")
 
 
-def _print_table(table: Table) -> None:
+def _print_table(table: Grid) -> None:
     screen = Screen(highlight=False)
-    # A file's lines have no limit. On a narrow terminal lines break, and nothing is left out.
-    if not screen.is_terminal:
+    if not screen.is_terminal:  # a file's lines have no limit
         screen.width = 10_000
-    screen.width = max(screen.width, table.min_width or 0)
-    screen.print(table)
+    screen.print(table.on(screen))
 
 
 def _csv(value: object) -> object:

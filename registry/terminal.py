@@ -1,14 +1,14 @@
 """Tables of rows, as a person reads them on a terminal."""
 
+import dataclasses
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 
 import humanize
-from rich.cells import cell_len
-from rich.table import Column, Table
 from rich.text import Text
 
+from registry.grid import Grid
 from registry.output import printable
 from registry.rows import (
     Artifact,
@@ -19,8 +19,6 @@ from registry.rows import (
     ModelVersion,
     Promotion,
 )
-
-FOLDED_WIDTH = 12
 
 _STYLES = {
     Comparison.IDENTICAL: "green",
@@ -56,26 +54,13 @@ def _comparison(value: str | None) -> Text:
 
 def _table[R](
     rows: Iterable[R], columns: Mapping[str, Callable[[R], Text]], folded: Sequence[str]
-) -> Table:
+) -> Grid:
     """Make a table whose columns keep their width, except for the folded ones."""
-    table = Table(
-        *(Column(name, no_wrap=name not in folded, overflow="fold") for name in columns),
-        header_style="bold",
-    )
-    widths = [len(name) for name in columns]
-    for row in rows:
-        cells = [cell(row) for cell in columns.values()]
-        table.add_row(*cells)
-        longest = [max(map(cell_len, cell.plain.splitlines()), default=0) for cell in cells]
-        widths = [max(pair) for pair in zip(widths, longest, strict=True)]
-    table.min_width = 1 + sum(
-        3 + (min(width, FOLDED_WIDTH) if name in folded else width)
-        for name, width in zip(columns, widths, strict=True)
-    )
-    return table
+    cells = [[cell(row) for cell in columns.values()] for row in rows]
+    return Grid(columns=list(columns), rows=cells, folded=folded)
 
 
-def matrix(rows: Sequence[LatestModel], environments: Sequence[str], limit: int | None) -> Table:
+def matrix(rows: Sequence[LatestModel], environments: Sequence[str], limit: int | None) -> Grid:
     """Make a table of models by environments."""
     latest = {(row.model_name, row.environment): row for row in rows}
     names = list(dict.fromkeys(row.model_name for row in rows))[:limit]
@@ -89,10 +74,9 @@ def matrix(rows: Sequence[LatestModel], environments: Sequence[str], limit: int 
             "model": lambda name: _text(name, "bold"),
             **{where: column(where) for where in environments},
         },
-        folded=["model"],
+        folded=["model", *environments],
     )
-    table.show_lines = True
-    return table
+    return dataclasses.replace(table, lines=True)
 
 
 def _cell(latest: LatestModel | None) -> Text:
@@ -114,16 +98,16 @@ def _cell(latest: LatestModel | None) -> Text:
 
 
 def _version(row: ModelVersion | Artifact) -> Text:
-    removed = f" removed {_time(row.removed_at)}" if row.removed_at else ""
+    removed = f" removed {_time(row.removed_at)} UTC" if row.removed_at else ""
     return Text(f"v{row.model_version}", "bold").append(removed, "not bold yellow")
 
 
-def versions(rows: Sequence[ModelVersion]) -> Table:
+def versions(rows: Sequence[ModelVersion]) -> Grid:
     """Make a table of a model's versions in each environment."""
     columns: Mapping[str, Callable[[ModelVersion], Text]] = {
         "version": _version,
         "environment": lambda row: Text(row.environment),
-        "uploaded": lambda row: _time(row.last_upload_timestamp),
+        "uploaded (UTC)": lambda row: _time(row.last_upload_timestamp),
         "size": lambda row: size_text(row.total_bytes),
         "files": lambda row: Text(str(row.files)),
         "by": lambda row: _text(", ".join(row.uploaders)),
@@ -133,7 +117,7 @@ def versions(rows: Sequence[ModelVersion]) -> Table:
     return _table(rows, columns, folded=["by"])
 
 
-def files(rows: Sequence[Artifact]) -> Table:
+def files(rows: Sequence[Artifact]) -> Grid:
     """Make a table of files."""
     columns: Mapping[str, Callable[[Artifact], Text]] = {
         "version": _version,
@@ -141,26 +125,26 @@ def files(rows: Sequence[Artifact]) -> Table:
         "file": lambda row: _text(row.file_name),
         "size": lambda row: size_text(row.file_size_bytes),
         "crc32c": lambda row: _text(row.crc32c),
-        "uploaded": lambda row: _time(row.upload_timestamp),
+        "uploaded (UTC)": lambda row: _time(row.upload_timestamp),
         "by": lambda row: _text(row.uploader),
         "overwrites": lambda row: Text(str(row.overwrites)),
     }
     return _table(rows, columns, folded=["file", "by"])
 
 
-def promotions(rows: Sequence[Promotion]) -> Table:
+def promotions(rows: Sequence[Promotion]) -> Grid:
     """Make a table of when versions reached each environment, and what happened to them since."""
     columns: Mapping[str, Callable[[Promotion], Text]] = {
         "model": lambda row: _text(row.model_name, "bold"),
         "version": lambda row: Text(f"v{row.model_version}"),
-        "dev": lambda row: _stay(
+        "dev (UTC)": lambda row: _stay(
             row.dev_upload_timestamp, row.dev_last_upload_timestamp, row.dev_removed_at
         ),
-        "staging": lambda row: _stay(
+        "staging (UTC)": lambda row: _stay(
             row.staging_upload_timestamp, row.staging_last_upload_timestamp, row.staging_removed_at
         ),
         "vs dev": lambda row: _comparison(row.staging_vs_dev),
-        "prod": lambda row: _stay(
+        "prod (UTC)": lambda row: _stay(
             row.prod_upload_timestamp, row.prod_last_upload_timestamp, row.prod_removed_at
         ),
         "vs staging": lambda row: _comparison(row.prod_vs_staging),
@@ -171,17 +155,17 @@ def promotions(rows: Sequence[Promotion]) -> Table:
 def _stay(first: datetime | None, last: datetime | None, removed: datetime | None) -> Text:
     """Return when a version reached an environment, was last uploaded there, and was removed."""
     cell = _time(first)
-    if last and last != first:
+    if last and _time(last) != cell:
         cell.append(f"\nlast {_time(last)}")
     if removed:
         cell.append(f"\nremoved {_time(removed)}", "yellow")
     return cell
 
 
-def changes(rows: Sequence[Change]) -> Table:
+def changes(rows: Sequence[Change]) -> Grid:
     """Make a table of what happened."""
     columns: Mapping[str, Callable[[Change], Text]] = {
-        "when": lambda row: _time(row.changed_at),
+        "when (UTC)": lambda row: _time(row.changed_at),
         "model": lambda row: _text(row.model_name, "bold"),
         "version": lambda row: Text(f"v{row.model_version}"),
         "environment": lambda row: Text(row.environment),
@@ -194,18 +178,20 @@ def changes(rows: Sequence[Change]) -> Table:
     return _table(rows, columns, folded=["model", "by", "commit"])
 
 
-def generations(rows: Sequence[Generation]) -> Table:
+def generations(rows: Sequence[Generation]) -> Grid:
     """Make a table of an artifact's generations."""
     columns: Mapping[str, Callable[[Generation], Text]] = {
         "generation": lambda row: Text(
             "-" if row.generation is None else str(row.generation), "bold"
         ),
-        "uploaded": lambda row: _time(row.upload_timestamp),
-        "until": lambda row: _time(row.removed_at),
-        "registered": lambda row: _time(row.registered_at),
+        "uploaded (UTC)": lambda row: _time(row.upload_timestamp),
+        "until (UTC)": lambda row: _time(row.removed_at),
+        "registered (UTC)": lambda row: _time(row.registered_at),
         "size": lambda row: size_text(row.file_size_bytes),
         "crc32c": lambda row: _text(row.crc32c),
         "by": lambda row: _text(row.uploader),
-        "metadata": lambda row: _text(json.dumps(row.metadata) if row.metadata else None),
+        "metadata": lambda row: _text(
+            json.dumps(row.metadata, ensure_ascii=False) if row.metadata else None
+        ),
     }
     return _table(rows, columns, folded=["by", "metadata"])

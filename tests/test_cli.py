@@ -339,7 +339,8 @@ def test_nothing_is_left_out_of_a_table_however_narrow_the_terminal(
     )
     for text in whole:
         assert text in table
-    assert len({len(line) for line in table.splitlines()}) == 1
+    assert max(map(len, table.splitlines())) <= int(columns)
+    assert ("│" in table) >= (columns == "200")
 
 
 def test_a_reader_that_goes_away_and_ctrl_c_leave_no_trace(

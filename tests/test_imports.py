@@ -14,7 +14,7 @@ LAYOUT = """
 main
 __main__ cli
 commands
-options comparison_table terminal output
+options comparison_table terminal output grid
 page overview timeline
 cache
 handler

@@ -1,9 +1,9 @@
 """`show`: the versions of a model."""
 
+import functools
 from collections.abc import Sequence
 
 import click
-from rich.table import Table
 
 from registry import terminal
 from registry.condition import Condition
@@ -40,8 +40,9 @@ def show(question: Question, model: str, conditions: Sequence[Condition], *, fil
     contents = inventory.model_version_files(model, wanted)
     artifacts = [artifact for version in contents for artifact in version.artifacts]
     artifacts = artifacts[: wanted.limit]
+    table = functools.partial(terminal.files, artifacts)
     if question.format == "json":
-        question.answer(contents, ModelVersionFiles, Table)
+        question.answer(contents, ModelVersionFiles, table)
     else:
-        question.answer(artifacts, Artifact, lambda: terminal.files(artifacts))
+        question.answer(artifacts, Artifact, table)
     question.expect_model(contents, model)
