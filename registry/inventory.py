@@ -1,12 +1,13 @@
 """One query of the views for each question about the inventory."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, cast
 
-from google.api_core.exceptions import GoogleAPIError
+from google.api_core.exceptions import GoogleAPIError, NotFound
+from google.api_core.retry import Retry
 from google.auth.exceptions import GoogleAuthError, RefreshError
 from google.cloud import bigquery
 from google.cloud.bigquery.retry import DEFAULT_JOB_RETRY, DEFAULT_RETRY
@@ -80,12 +81,16 @@ class Inventory:
         client: bigquery.Client,
         table: str,
         waiting: Callable[[], AbstractContextManager[object]] = nullcontext,
+        *,
+        check_table: bool = False,
     ) -> None:
         """
         `table` is `<dataset>.<table>` in the client's project; the views are in its dataset.
 
-        `waiting()` is entered while BigQuery's answer is waited for.
+        `waiting()` is entered while BigQuery's answer is waited for. With `check_table`, a table
+        that is not there is an error; the views would answer all the same.
         """
+        self._unchecked = f"{client.project}.{table}" if check_table else None
         self._waiting = waiting
         self._client = client
         self._dataset = f"{client.project}.{table.partition('.')[0]}"
@@ -213,6 +218,7 @@ class Inventory:
                     max_results=wanted.limit,
                     page_size=_PAGE_ROWS if paged else None,
                 )
+            self._check_table()
             yield from map(dict, rows)
         except RefreshError as error:
             raise QueryFailed(f"expected valid credentials, found {error}: {LOG_IN}") from error
@@ -226,6 +232,17 @@ class Inventory:
             remedy = "" if reasons(error) else _OUT_OF_REACH
             found = explain(error, _REMEDIES)
             raise QueryFailed(f"expected {self._dataset} to answer, {found}{remedy}") from error
+
+    def _check_table(self) -> None:
+        """Check once, and after an answer, so that an error of the query is reported as such."""
+        table, self._unchecked = self._unchecked, None
+        if table is None:
+            return
+        with suppress(GoogleAPIError):  # some people may only read the views
+            try:
+                self._client.get_table(table, retry=cast("Retry", None), timeout=ANSWER_SECONDS)
+            except NotFound as error:
+                raise QueryFailed(f"expected the table {table}, found none: see --table") from error
 
     def _text(self, sql: str, wanted: Filter, values: Mapping[str, object]) -> str:
         among = "model_name = @model_name" if "model_name" in values else "TRUE"

@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 import click
 from google.cloud import bigquery
 
-from registry import moment, output
+from registry import gcloud, moment, output
 from registry.artifact import INT64_MAX
 from registry.clients import connect
 from registry.condition import Condition
@@ -69,6 +69,22 @@ class Name(click.ParamType[str]):
         except UnicodeEncodeError:
             self.fail(f"expected text in UTF-8, found {value!r}", param, ctx)
         return value
+
+
+class Model(Name):
+    """A model's name, also as part of a path: `fraud/`, `fraud/v3`, `gs://bucket/fraud/v3/`."""
+
+    name = "model"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Read it."""
+        text = super().convert(value, param, ctx)
+        bucket_and_path = text.removeprefix("gs://")
+        path = text if bucket_and_path == text else bucket_and_path.partition("/")[2]
+        model = path.partition("/")[0]
+        if not model:
+            self.fail(f"expected a model's name, found {value!r}", param, ctx)
+        return model
 
 
 class Version(click.ParamType[int]):
@@ -149,7 +165,7 @@ PROJECT = click.option(
     envvar="GCP_PROJECT_ID",
     show_envvar=True,
     default="",
-    help="The project that holds the table.",
+    help="The project that holds the table.  [default: GOOGLE_CLOUD_PROJECT, or gcloud's project]",
 )
 TABLE = click.option(
     "--table",
@@ -197,13 +213,17 @@ FORMAT = click.option(
 
 def settings_of(project: str, table: str) -> Settings:
     """Return the settings that the options say; what they leave out is in the environment."""
+    project = project or gcloud.project(os.environ)
     chosen = {"GCP_PROJECT_ID": project, "REGISTRY_TABLE": table, "THREADS": ""}
     return Settings.from_environ({**os.environ, **chosen})
 
 
 def inventory_of(settings: Settings, client: bigquery.Client | None = None) -> Inventory:
     """Return the inventory; who waits for its answers reads that we go on trying."""
-    return Inventory(client or connect(settings), settings.table, output.waiting)
+    client = client or connect(settings)
+    # The setup makes the default table together with the views.
+    check_table = settings.table != DEFAULT_TABLE
+    return Inventory(client, settings.table, output.waiting, check_table=check_table)
 
 
 def ask(command: Callable[..., None]) -> Callable[..., None]:

@@ -3,12 +3,12 @@
 import click
 
 from registry import terminal
-from registry.options import Name, Question, ask
+from registry.options import Model, Question, ask
 from registry.rows import Change
 
 
 @click.command()
-@click.argument("model", type=Name(), required=False)
+@click.argument("model", type=Model(), required=False)
 @ask
 def changes(question: Question, model: str | None) -> None:
     """

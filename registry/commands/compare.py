@@ -17,7 +17,7 @@ from registry.options import (
     NOT_FOUND,
     PROJECT,
     TABLE,
-    Name,
+    Model,
     Question,
     Version,
     inventory_of,
@@ -33,7 +33,7 @@ _ENVIRONMENT = click.Choice([environment.value for environment in Environment])
 
 
 @click.command("compare")
-@click.argument("model", type=Name())
+@click.argument("model", type=Model())
 @click.argument("versions", type=Version(), nargs=-1, required=True, metavar="VERSION [VERSION]")
 @PROJECT
 @TABLE

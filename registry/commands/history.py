@@ -1,5 +1,7 @@
 """`history`: every generation of an artifact."""
 
+import re
+
 import click
 
 from registry import terminal
@@ -25,5 +27,8 @@ def history(question: Question, url: str) -> None:
     if not url.startswith("gs://") or not bucket or not slash:
         raise click.BadParameter(f"expected gs://<bucket>/<path>, found {url!r}")
     rows = question.inventory.generations(bucket, name, question.wanted)
+    without = re.sub(r"#\d+$", "", name)
+    if not rows and without != name:  # gcloud adds a generation to a name like this
+        rows = question.inventory.generations(bucket, without, question.wanted)
     question.answer(rows, Generation, lambda: terminal.generations(rows))
     question.expect(rows, url)

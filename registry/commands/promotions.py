@@ -3,12 +3,12 @@
 import click
 
 from registry import terminal
-from registry.options import Name, Question, ask
+from registry.options import Model, Question, ask
 from registry.rows import Promotion
 
 
 @click.command()
-@click.argument("model", type=Name(), required=False)
+@click.argument("model", type=Model(), required=False)
 @ask
 def promotions(question: Question, model: str | None) -> None:
     """

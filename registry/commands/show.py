@@ -7,12 +7,12 @@ import click
 
 from registry import terminal
 from registry.condition import Condition
-from registry.options import WHERE, Name, Question, ask
+from registry.options import WHERE, Model, Question, ask
 from registry.rows import Artifact, ModelVersion, ModelVersionFiles
 
 
 @click.command()
-@click.argument("model", type=Name())
+@click.argument("model", type=Model())
 @click.option("--files", is_flag=True, help="Each file, with its checksum.")
 @WHERE
 @ask
