@@ -4,10 +4,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, cast
+from typing import Any
 
 from google.api_core.exceptions import GoogleAPIError, NotFound
-from google.api_core.retry import Retry
 from google.auth.exceptions import GoogleAuthError, RefreshError
 from google.cloud import bigquery
 from google.cloud.bigquery.retry import DEFAULT_JOB_RETRY, DEFAULT_RETRY
@@ -240,7 +239,7 @@ class Inventory:
             return
         with suppress(GoogleAPIError):  # some people may only read the views
             try:
-                self._client.get_table(table, retry=cast("Retry", None), timeout=ANSWER_SECONDS)
+                self._client.get_table(table, retry=None, timeout=ANSWER_SECONDS)  # type: ignore[arg-type] # it takes None
             except NotFound as error:
                 raise QueryFailed(f"expected the table {table}, found none: see --table") from error
 

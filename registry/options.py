@@ -10,9 +10,10 @@ from datetime import UTC, datetime
 from typing import Any, NoReturn
 
 import click
+from click.shell_completion import CompletionItem
 from google.cloud import bigquery
 
-from registry import gcloud, moment, output
+from registry import completion, gcloud, moment, output
 from registry.artifact import INT64_MAX
 from registry.clients import connect
 from registry.condition import Condition
@@ -85,6 +86,26 @@ class Model(Name):
         if not model:
             self.fail(f"expected a model's name, found {value!r}", param, ctx)
         return model
+
+    def shell_complete(
+        self,
+        ctx: click.Context,
+        param: click.Parameter,  # noqa: ARG002 - as Click calls it
+        incomplete: str,
+    ) -> list[CompletionItem]:
+        """Return the models whose names begin like that; none if that would take long."""
+        project, table = (ctx.params.get(name) or "" for name in ("project", "table"))
+
+        def ask() -> Sequence[str]:
+            settings = settings_of(project, table)
+            return Inventory(connect(settings), settings.table).model_names()
+
+        # A shell would read a line break in a name as the end of it.
+        return [
+            CompletionItem(name)
+            for name in completion.soon(ask)
+            if name.startswith(incomplete) and name.isprintable()
+        ]
 
 
 class Version(click.ParamType[int]):
@@ -207,7 +228,9 @@ FORMAT = click.option(
     "--format",
     type=click.Choice(["table", "json", "csv"]),
     default=lambda: "table" if sys.stdout.isatty() else "json",
-    help="[default: table on a terminal, else json]",
+    help="CSV is for programs, and has each value as it is: a spreadsheet may run one that begins"
+    " with = + - or @ as a formula, so import it there as text.  [default: table on a terminal,"
+    " else json]",
 )
 
 

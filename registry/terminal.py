@@ -119,7 +119,7 @@ def versions(rows: Sequence[ModelVersion]) -> Grid:
 
 def files(rows: Sequence[Artifact]) -> Grid:
     """Make a table of files."""
-    columns: Mapping[str, Callable[[Artifact], Text]] = {
+    columns: dict[str, Callable[[Artifact], Text]] = {
         "version": _version,
         "environment": lambda row: Text(row.environment),
         "file": lambda row: _text(row.file_name),
@@ -128,8 +128,22 @@ def files(rows: Sequence[Artifact]) -> Grid:
         "uploaded (UTC)": lambda row: _time(row.upload_timestamp),
         "by": lambda row: _text(row.uploader),
         "overwrites": lambda row: Text(str(row.overwrites)),
+        "metadata": lambda row: _metadata(row.metadata),
     }
-    return _table(rows, columns, folded=["file", "by"])
+    if not any(row.metadata for row in rows):
+        del columns["metadata"]
+    return _table(rows, columns, folded=["file", "by", "metadata"])
+
+
+def _metadata(metadata: object) -> Text:
+    """Return custom metadata, a line for each key."""
+    if not isinstance(metadata, dict):
+        return _text(json.dumps(metadata, ensure_ascii=False) if metadata else None)
+    lines = [
+        f"{key}: {value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)}"
+        for key, value in metadata.items()
+    ]
+    return Text("\n").join(map(_text, lines)) if lines else _text(None)
 
 
 def promotions(rows: Sequence[Promotion]) -> Grid:
@@ -190,8 +204,6 @@ def generations(rows: Sequence[Generation]) -> Grid:
         "size": lambda row: size_text(row.file_size_bytes),
         "crc32c": lambda row: _text(row.crc32c),
         "by": lambda row: _text(row.uploader),
-        "metadata": lambda row: _text(
-            json.dumps(row.metadata, ensure_ascii=False) if row.metadata else None
-        ),
+        "metadata": lambda row: _metadata(row.metadata),
     }
     return _table(rows, columns, folded=["by", "metadata"])

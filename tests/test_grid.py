@@ -130,3 +130,17 @@ def test_the_last_upload_is_shown_if_it_reads_differently_from_the_first() -> No
     assert same.rows[0][2].plain == "2026-03-01 12:00"
     assert other.rows[0][2].plain == "2026-03-01 12:00\nlast 2026-03-01 12:01"
     assert same.columns[2] == "dev (UTC)"
+
+
+def test_metadata_is_a_line_for_each_key_of_a_file_that_has_any() -> None:
+    values = [{"git_commit": "f00", "accuracy": 0.9, "森": [1, "\x1b"]}, ["odd"], {}, None]
+    table = terminal.files([row(Artifact, metadata=value) for value in values])
+
+    assert table.columns[-1] == "metadata"
+    assert [cells[-1].plain for cells in table.rows] == [
+        'git_commit: f00\naccuracy: 0.9\n森: [1, "\\u001b"]',
+        '["odd"]',
+        "-",
+        "-",
+    ]
+    assert "metadata" not in terminal.files([row(Artifact, metadata=None)]).columns

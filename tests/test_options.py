@@ -1,16 +1,24 @@
 """What the options forgive, and what they find by themselves, on the BigQuery emulator."""
 
 import json
+import os
+import subprocess
+import sys
+import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
+from click.shell_completion import ShellComplete
 from click.testing import CliRunner, Result
 from google.api_core.exceptions import Forbidden
 from google.cloud import bigquery
 
+from registry import completion
 from registry.cli import main
-from tests import PROJECT
+from tests import PROJECT, ROOT
 from tests.conftest import insert, written
+from tests.servers import bigquery as server
 
 Run = Callable[..., Result]
 URL = "gs://ml-models-dev/fraud/v1/m.pkl"
@@ -87,3 +95,64 @@ def test_without_the_option_it_is_gclouds_project(
     monkeypatch.setenv("CLOUDSDK_CORE_PROJECT", PROJECT)
 
     assert run("models").exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("show ", ["fraud"]),
+        ("show fr", ["fraud"]),
+        ("show x", []),
+        ("compare fr", ["fraud"]),
+        ("show --table nowhere.models ", []),
+        ("show --project NOT_ONE ", []),
+    ],
+)
+@pytest.mark.usefixtures("run")
+def test_the_shell_completes_the_names_of_models(
+    monkeypatch: pytest.MonkeyPatch, words: str, expected: list[str]
+) -> None:
+    monkeypatch.setattr(completion, "ANSWER_SECONDS", 10)
+
+    assert completed(words) == expected
+
+
+def completed(words: str) -> list[str]:
+    *before, incomplete = words.split(" ")
+    shell = ShellComplete(main, {}, "model-registry", "_MODEL_REGISTRY_COMPLETE")
+    return [item.value for item in shell.get_completions([*before], incomplete)]
+
+
+@pytest.mark.usefixtures("run")
+def test_the_shell_does_not_wait_for_a_bigquery_that_does_not_answer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with server.bigquery_server([server.silent]) as silent:
+        monkeypatch.setenv("BIGQUERY_EMULATOR_HOST", silent.url)
+        started = time.monotonic()
+
+        assert completed("show ") == []
+
+        assert time.monotonic() - started < 1.5  # with a second's delay of this machine
+
+
+def test_the_program_completes_for_bash_and_is_silent_without_a_registry(tmp_path: Path) -> None:
+    environ = {
+        **os.environ,
+        "HOME": str(tmp_path),
+        "COMP_WORDS": "model-registry show ",
+        "COMP_CWORD": "2",
+        "_MODEL_REGISTRY_COMPLETE": "bash_complete",
+    }
+    code = "import sys; from registry.__main__ import run; run('model-registry')"
+
+    result = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        env=environ,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert (result.returncode, result.stdout.strip(), result.stderr) == (0, "", "")
