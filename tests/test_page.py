@@ -231,7 +231,7 @@ def test_a_command_to_paste_takes_a_name_as_it_is(
 
     text = text_of(opened(bigquery_url, registered).get("/models/50%25%20off%3F%23"))
 
-    assert "python -m registry show --files -- '50% off?#'" in text
+    assert "model-registry show --files -- '50% off?#'" in text
 
 
 def test_a_version_has_an_address_of_its_own(http: FlaskClient) -> None:
@@ -275,7 +275,7 @@ def test_of_many_versions_and_files_the_newest_and_the_first_are_shown(
     assert "v1 dev" not in text_of(newest)
     assert 'href="?newest=1"' in newest.text
     assert "2 files, the first 1 of them" in text_of(older)
-    assert "python -m registry show --files -- fraud" in text_of(older)
+    assert "model-registry show --files -- fraud" in text_of(older)
     assert "Only in staging: only.txt" in text_of(older)
     assert "Older versions" not in older.text
     assert http.get("/models/fraud?newest=0").status_code == 404

@@ -8,17 +8,15 @@ import click
 from rich.console import Console
 
 from registry import output
-from registry.clients import connect
 from registry.environment import Environment
-from registry.inventory import Inventory
-from registry.options import PROJECT, TABLE, WAIT, Name, Version, settings_of
+from registry.options import PROJECT, TABLE, WAIT, Model, Version, inventory_of, settings_of
 
 _BEFORE = {Environment.STAGING: Environment.DEV, Environment.PROD: Environment.STAGING}
 _ORDER = list(Environment)
 
 
 @click.command()
-@click.argument("model", type=Name())
+@click.argument("model", type=Model())
 @click.argument("version", type=Version())
 @click.option(
     "--to",
@@ -65,9 +63,9 @@ def promote(  # noqa: PLR0913 - one for each option
 
     \b
     Examples:
-      python -m registry promote fraud-detection v3 --to staging --dry-run
-      python -m registry promote fraud-detection v3 --to staging
-      python -m registry promote fraud-detection v3 --to prod
+      model-registry promote fraud-detection v3 --to staging --dry-run
+      model-registry promote fraud-detection v3 --to staging
+      model-registry promote fraud-detection v3 --to prod
     """  # noqa: D301
     from registry import promotion, version_files  # noqa: PLC0415 - Cloud Storage's client imports slowly
     from registry.bucket import Bucket  # noqa: PLC0415
@@ -80,7 +78,7 @@ def promote(  # noqa: PLR0913 - one for each option
             f" {', '.join(_ORDER)}"
         )
     settings = settings_of(project, table)
-    inventory = Inventory(connect(settings), settings.table)
+    inventory = inventory_of(settings)
     bucket = functools.cache(functools.partial(Bucket.connect, settings))
     planned = promotion.prepare(
         inventory, bucket, model=model, version=version, source=start, target=goal, anyway=anyway

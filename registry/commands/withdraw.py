@@ -9,17 +9,15 @@ import click
 from rich.console import Console
 
 from registry import output
-from registry.clients import connect
 from registry.environment import Environment
-from registry.inventory import Inventory
-from registry.options import PROJECT, TABLE, WAIT, Name, Version, settings_of
+from registry.options import PROJECT, TABLE, WAIT, Model, Version, inventory_of, settings_of
 
 if TYPE_CHECKING:
     from registry.withdrawal import Kept
 
 
 @click.command()
-@click.argument("model", type=Name())
+@click.argument("model", type=Model())
 @click.argument("version", type=Version())
 @click.option(
     "--from",
@@ -62,15 +60,15 @@ def withdraw(  # noqa: PLR0913 - one for each option
 
     \b
     Examples:
-      python -m registry withdraw fraud-detection v3 --from prod --dry-run
-      python -m registry withdraw fraud-detection v3 --from prod
-      python -m registry withdraw fraud-detection v3 --from prod --undo
+      model-registry withdraw fraud-detection v3 --from prod --dry-run
+      model-registry withdraw fraud-detection v3 --from prod
+      model-registry withdraw fraud-detection v3 --from prod --undo
     """  # noqa: D301
     from registry import version_files, withdrawal  # noqa: PLC0415 - Cloud Storage's client imports slowly
     from registry.bucket import Bucket  # noqa: PLC0415
 
     settings = settings_of(project, table)
-    inventory = Inventory(connect(settings), settings.table)
+    inventory = inventory_of(settings)
     bucket = functools.cache(functools.partial(Bucket.connect, settings))
     found = version_files.find(inventory, model, version, Environment(environment))
     name = output.printable(f"{model} v{version}")
