@@ -19,6 +19,7 @@ from registry.commands.promote import promote
 from registry.commands.promotions import promotions
 from registry.commands.reconcile import reconcile
 from registry.commands.show import show
+from registry.commands.uri import uri
 from registry.commands.withdraw import withdraw
 from registry.errors import InvalidSettings, Refused, RegistryError
 from registry.options import NOT_FOUND
@@ -135,6 +136,7 @@ def main() -> None:
       model-registry models --environment prod --format json
       model-registry show fraud-detection --files
       model-registry compare fraud-detection v3 v4
+      model-registry uri fraud-detection --environment prod
       model-registry promotions --environment prod --since 7d
       model-registry changes --environment prod --since 7d
       model-registry history gs://ml-models-prod/fraud-detection/v3/model.pkl
@@ -147,7 +149,7 @@ def main() -> None:
 
 _COMMANDS = (
     *(models, show, compare_versions, promotions, changes, history, reconcile),
-    *(promote, withdraw),
+    *(uri, promote, withdraw),
 )
 for _command in _COMMANDS:
     main.add_command(_command)

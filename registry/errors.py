@@ -17,6 +17,7 @@ RegistryError
 ├── QueryFailed                 report it to the person who asked: somebody, or time, can fix it
 ├── ListingFailed               the same
 ├── StorageFailed               the same: Cloud Storage did not copy or remove an object
+├── DownloadFailed              the same
 ├── Refused                     report it: the facts do not allow what was asked
 └── OutOfOrder                  stop: a result could be wrong
 
@@ -88,6 +89,10 @@ class ListingFailed(RegistryError):
 
 class StorageFailed(RegistryError):
     """Cloud Storage did not copy, remove or restore an object."""
+
+
+class DownloadFailed(RegistryError):
+    """Files could not be read from Cloud Storage, or not be written on this machine."""
 
 
 class Refused(RegistryError):

@@ -26,6 +26,7 @@ from registry.rows import (
     ModelName,
     ModelVersion,
     ModelVersionFiles,
+    ModelVersionFolders,
     Promotion,
     Registered,
     Row,
@@ -106,6 +107,15 @@ class Inventory:
     def model_versions(self, model_name: str, wanted: Filter = EVERYTHING) -> list[ModelVersion]:
         """Return each version of a model in each environment: removed last, the highest first."""
         return self._query(ModelVersion, queries.MODEL_VERSIONS, wanted, model_name=model_name)
+
+    def model_version_folders(
+        self, model_name: str, as_of: datetime | None = None
+    ) -> list[ModelVersionFolders]:
+        """Return each version of a model in each environment with its folders."""
+        wanted = Filter(as_of=as_of)
+        return self._query(
+            ModelVersionFolders, queries.MODEL_VERSION_FOLDERS, wanted, model_name=model_name
+        )
 
     def model_version_files(
         self,

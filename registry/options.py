@@ -224,6 +224,31 @@ WAIT = click.option(
     show_default=True,
     help="How many seconds to wait for the registry.",
 )
+
+
+def _only_one(_: click.Context, __: click.Parameter, values: Sequence[str]) -> Environment:
+    """Take the environment; Click would take the last of several."""
+    if len(values) != 1:
+        raise click.BadParameter(f"expected one environment, found {len(values)}")
+    return Environment(values[0])
+
+
+ENVIRONMENT = click.option(
+    "-e",
+    "--env",
+    "--environment",
+    "environment",
+    type=click.Choice([environment.value for environment in Environment]),
+    multiple=True,
+    required=True,
+    callback=_only_one,
+    help="Where the version is.",
+)
+INCOMPLETE = click.option(
+    "--incomplete",
+    is_flag=True,
+    help="Also a version that lacks files which the environment before has.",
+)
 FORMAT = click.option(
     "--format",
     type=click.Choice(["table", "json", "csv"]),

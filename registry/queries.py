@@ -21,6 +21,23 @@ MODEL_VERSIONS = """
       AND last_upload_timestamp >= @since
     ORDER BY removed_at IS NOT NULL, model_version DESC, STRPOS('dev staging prod', environment)
 """
+MODEL_VERSION_FOLDERS = """
+    WITH places AS (
+      SELECT
+        model_version, environment,
+        ARRAY_AGG(
+          DISTINCT CONCAT('gs://', gcs_bucket, '/', REGEXP_EXTRACT(gcs_path, '^[^/]*/[^/]*/'))
+        ) AS folders
+      FROM `{dataset}.artifacts_at`(@as_of)
+      WHERE model_name = @model_name AND removed_at IS NULL
+      GROUP BY model_version, environment
+    )
+    SELECT * EXCEPT (folders), IFNULL(folders, []) AS folders
+    FROM `{dataset}.model_versions_at`(@as_of)
+    LEFT JOIN places USING (model_version, environment)
+    WHERE model_name = @model_name
+    ORDER BY model_version DESC, STRPOS('dev staging prod', environment)
+"""
 MODEL_VERSION_FILES = """
     WITH newest AS (
       SELECT *

@@ -175,6 +175,13 @@ class LatestModel(ModelVersion):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ModelVersionFolders(ModelVersion):
+    """A row of `model_versions` with the folders of the files that are there: v3/, v03/."""
+
+    folders: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ModelVersionFiles(ModelVersion):
     """A row of `model_versions` with its rows of `artifacts`, by path."""
 

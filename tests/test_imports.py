@@ -19,7 +19,7 @@ page overview timeline
 cache
 handler
 promotion withdrawal
-version_files reconciliation
+version_files resolution reconciliation
 table inventory bucket
 finding
 comparison
