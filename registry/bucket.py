@@ -4,6 +4,7 @@ import contextlib
 import os
 from collections.abc import Iterator, Mapping
 from http import HTTPStatus
+from typing import Self
 
 from google.api_core.exceptions import Forbidden, GoogleAPIError, NotFound, PreconditionFailed
 from google.auth.exceptions import DefaultCredentialsError, GoogleAuthError
@@ -62,7 +63,7 @@ class Bucket:
         self.name = name
 
     @classmethod
-    def connect(cls, settings: Settings, name: str) -> "Bucket":
+    def connect(cls, settings: Settings, name: str) -> Self:
         """
         Make the client, of STORAGE_EMULATOR_HOST if it is set; nothing is sent yet.
 

@@ -13,6 +13,7 @@ import click
 
 from registry.commands.changes import changes
 from registry.commands.compare import compare_versions
+from registry.commands.get import get
 from registry.commands.history import history
 from registry.commands.models import models
 from registry.commands.promote import promote
@@ -137,6 +138,7 @@ def main() -> None:
       model-registry show fraud-detection --files
       model-registry compare fraud-detection v3 v4
       model-registry uri fraud-detection --environment prod
+      model-registry get fraud-detection --environment prod models/fraud
       model-registry promotions --environment prod --since 7d
       model-registry changes --environment prod --since 7d
       model-registry history gs://ml-models-prod/fraud-detection/v3/model.pkl
@@ -149,7 +151,7 @@ def main() -> None:
 
 _COMMANDS = (
     *(models, show, compare_versions, promotions, changes, history, reconcile),
-    *(uri, promote, withdraw),
+    *(uri, get, promote, withdraw),
 )
 for _command in _COMMANDS:
     main.add_command(_command)

@@ -19,9 +19,9 @@ page overview timeline
 cache
 handler
 promotion withdrawal
-version_files resolution reconciliation
+version_files resolution reconciliation download
 table inventory bucket
-finding
+finding placement
 comparison
 rows moment queries
 registration removal

@@ -169,6 +169,7 @@ def test_each_query_of_the_inventory_is_taken_with_its_parameters(
         inventory.model_versions("m", wanted)
         inventory.model_version_files("m", wanted)
     inventory.model_names()
+    inventory.model_version_folders("m")
     inventory.compared_files("m", 1, 2)
     inventory.promotions()
     inventory.promotions("m", Filter(environments=["prod"], limit=1))
