@@ -18,16 +18,23 @@ from rich.progress import (
 )
 
 from registry import output
-from registry.clients import connect
 from registry.commands.uri import files_of, find
 from registry.environment import Environment
-from registry.inventory import Inventory
-from registry.options import ENVIRONMENT, INCOMPLETE, PROJECT, TABLE, Name, Version, settings_of
+from registry.options import (
+    ENVIRONMENT,
+    INCOMPLETE,
+    PROJECT,
+    TABLE,
+    Model,
+    Version,
+    inventory_of,
+    settings_of,
+)
 from registry.placement import place
 
 
 @click.command("get")
-@click.argument("model", type=Name())
+@click.argument("model", type=Model())
 @click.argument("versions", type=Version(), nargs=-1, metavar="[VERSION]")
 @click.argument("folder", type=click.Path(), metavar="DIR")
 @ENVIRONMENT
@@ -59,8 +66,8 @@ def get(  # noqa: PLR0913 - one for each option
 
     \b
     Examples:
-      python -m registry get fraud-detection --environment prod models/fraud
-      python -m registry get fraud-detection v3 --environment prod models/fraud-v3
+      model-registry get fraud-detection --environment prod models/fraud
+      model-registry get fraud-detection v3 --environment prod models/fraud-v3
     """  # noqa: D301
     from registry.download import Source, download  # noqa: PLC0415 - it imports slowly, and only this needs it
 
@@ -71,7 +78,7 @@ def get(  # noqa: PLR0913 - one for each option
             f"expected a folder after the version, found none: ./{folder} is one"
         )
     settings = settings_of(project, table)
-    inventory = Inventory(connect(settings), settings.table)
+    inventory = inventory_of(settings)
     version = next(iter(versions), None)
     found = find(inventory, model, version, environment, incomplete=incomplete)
     files = place(files_of(inventory, found))
@@ -97,7 +104,7 @@ def get(  # noqa: PLR0913 - one for each option
 def _progress(total: int) -> Iterator[Callable[[int], None]]:
     """Show how many bytes are there; only on a terminal."""
     console = Console(stderr=True)
-    if not console.is_terminal:
+    if not console.is_interactive:
         yield lambda _: None
         return
     columns = (BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())

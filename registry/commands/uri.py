@@ -6,7 +6,6 @@ from datetime import datetime
 import click
 
 from registry import output
-from registry.clients import connect
 from registry.environment import Environment
 from registry.errors import Refused
 from registry.inventory import Filter, Inventory
@@ -16,9 +15,10 @@ from registry.options import (
     INCOMPLETE,
     PROJECT,
     TABLE,
-    Name,
+    Model,
     Question,
     Version,
+    inventory_of,
     settings_of,
 )
 from registry.resolution import resolve
@@ -69,7 +69,7 @@ def files_of(
 
 
 @click.command("uri")
-@click.argument("model", type=Name())
+@click.argument("model", type=Model())
 @click.argument("version", type=Version(), required=False)
 @ENVIRONMENT
 @click.option("--files", is_flag=True, help="A line for each file instead of the folder.")
@@ -102,12 +102,12 @@ def uri(  # noqa: PLR0913 - one for each option
 
     \b
     Examples:
-      python -m registry uri fraud-detection --environment prod
-      python -m registry uri fraud-detection v3 --environment prod --files
-      python -m registry uri fraud-detection --environment prod --at 2026-09-01
+      model-registry uri fraud-detection --environment prod
+      model-registry uri fraud-detection v3 --environment prod --files
+      model-registry uri fraud-detection --environment prod --at 2026-09-01
     """  # noqa: D301
     settings = settings_of(project, table)
-    inventory = Inventory(connect(settings), settings.table)
+    inventory = inventory_of(settings)
     found = find(inventory, model, version, environment, incomplete=incomplete, as_of=as_of)
     if files:
         paths = files_of(inventory, found, as_of)
