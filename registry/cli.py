@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from registry.commands.changes import changes
+from registry.commands.check import check_upload
 from registry.commands.compare import compare_versions
 from registry.commands.get import get
 from registry.commands.history import history
@@ -137,6 +138,7 @@ def main() -> None:
       model-registry models --environment prod --format json
       model-registry show fraud-detection --files
       model-registry compare fraud-detection v3 v4
+      model-registry check gs://ml-models-dev/fraud-detection/v3/model.pkl
       model-registry uri fraud-detection --environment prod
       model-registry get fraud-detection --environment prod models/fraud
       model-registry promotions --environment prod --since 7d
@@ -151,7 +153,7 @@ def main() -> None:
 
 _COMMANDS = (
     *(models, show, compare_versions, promotions, changes, history, reconcile),
-    *(uri, get, promote, withdraw),
+    *(uri, get, check_upload, promote, withdraw),
 )
 for _command in _COMMANDS:
     main.add_command(_command)

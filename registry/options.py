@@ -22,7 +22,7 @@ from registry.errors import InvalidCondition, InvalidMoment
 from registry.grid import Grid
 from registry.inventory import Filter, Inventory
 from registry.rows import Row
-from registry.settings import DEFAULT_TABLE, Settings
+from registry.settings import DEFAULT_BUCKET_PREFIX, DEFAULT_TABLE, Settings
 
 NOT_FOUND = 1
 
@@ -195,6 +195,14 @@ TABLE = click.option(
     show_default=True,
     show_envvar=True,
     help="<dataset>.<table>; the views are in the same dataset.",
+)
+BUCKET_PREFIX = click.option(
+    "--bucket-prefix",
+    envvar="BUCKET_PREFIX",
+    default=DEFAULT_BUCKET_PREFIX,
+    show_default=True,
+    show_envvar=True,
+    help="The buckets are <prefix>-<environment>.",
 )
 SINCE = click.option(
     "--since",

@@ -8,6 +8,7 @@ from typing import Self
 from registry.errors import InvalidSettings
 
 DEFAULT_TABLE = "ml_registry.models"
+DEFAULT_BUCKET_PREFIX = "ml-models"
 DEFAULT_THREADS = 32
 
 

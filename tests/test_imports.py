@@ -21,6 +21,7 @@ handler
 promotion withdrawal
 version_files resolution reconciliation download
 table inventory bucket
+check
 finding placement
 comparison
 rows moment queries

@@ -13,6 +13,7 @@ from registry.clients import connect
 from registry.environment import Environment
 from registry.finding import FindingRow, Summary
 from registry.options import (
+    BUCKET_PREFIX,
     FORMAT,
     NOT_FOUND,
     PROJECT,
@@ -38,14 +39,7 @@ from registry.table import RegistryTable
 @click.option(
     "--all-generations", is_flag=True, help="Also what was overwritten, if the bucket keeps it."
 )
-@click.option(
-    "--bucket-prefix",
-    envvar="BUCKET_PREFIX",
-    default="ml-models",
-    show_default=True,
-    show_envvar=True,
-    help="The buckets are <prefix>-<environment>.",
-)
+@BUCKET_PREFIX
 @PROJECT
 @TABLE
 @SINCE
