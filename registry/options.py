@@ -1,13 +1,9 @@
 """Options that commands share, and how they read what people type."""
 
-import dataclasses
-import difflib
-import functools
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Any, NoReturn
 
 import click
 from click.shell_completion import CompletionItem
@@ -19,9 +15,7 @@ from registry.clients import connect
 from registry.condition import Condition
 from registry.environment import Environment
 from registry.errors import InvalidCondition, InvalidMoment
-from registry.grid import Grid
-from registry.inventory import Filter, Inventory
-from registry.rows import Row
+from registry.inventory import Inventory
 from registry.settings import DEFAULT_BUCKET_PREFIX, DEFAULT_TABLE, Settings
 
 NOT_FOUND = 1
@@ -136,51 +130,6 @@ class Where(click.ParamType[Condition]):
             self.fail(str(error), param, ctx)
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Question:
-    """What the options say that all questions share."""
-
-    inventory: Inventory
-    wanted: Filter
-    format: str
-
-    def answer[R: Row](self, rows: Sequence[R], kind: type[R], table: Callable[[], Grid]) -> None:
-        """Print the rows."""
-        output.print_rows(self.format, rows, kind, table)
-
-    def where(self, conditions: Sequence[Condition]) -> Filter:
-        """Return what is wanted, with conditions."""
-        return dataclasses.replace(self.wanted, where=conditions)
-
-    def expect(self, rows: Sequence[Row], name: str) -> None:
-        """Exit 1 if nothing is registered under that name."""
-        if not rows:
-            _say_none(name)
-
-    def expect_model(self, rows: Sequence[Row], name: str) -> None:
-        """Exit 1 if nothing of that model is registered, and name the model that may be meant."""
-        if not rows:
-            meant = closest(name, self.inventory.model_names(self.wanted.as_of))
-            _say_none(name, f": did you mean '{output.printable(meant)}'?" if meant else "")
-
-
-def _say_none(name: str, meant: str = "") -> NoReturn:
-    click.echo(
-        f"Error: expected registrations of {output.printable(name)}, found none that fit{meant}",
-        err=True,
-    )
-    sys.exit(NOT_FOUND)
-
-
-def closest(name: str, names: Sequence[str]) -> str | None:
-    """Return the name that may be meant; None if that one is there, or none is like it."""
-    if name in names:
-        return None
-    by_folded = {one.casefold(): one for one in names}
-    found = difflib.get_close_matches(name.casefold(), by_folded, n=1)
-    return by_folded[found[0]] if found else None
-
-
 PROJECT = click.option(
     "--project",
     envvar="GCP_PROJECT_ID",
@@ -280,51 +229,3 @@ def inventory_of(settings: Settings, client: bigquery.Client | None = None) -> I
     # The setup makes the default table together with the views.
     check_table = settings.table != DEFAULT_TABLE
     return Inventory(client, settings.table, output.waiting, check_table=check_table)
-
-
-def ask(command: Callable[..., None]) -> Callable[..., None]:
-    """Add the options that all questions share; the command gets them as a question."""
-
-    @PROJECT
-    @TABLE
-    @click.option(
-        "-e",
-        "--env",
-        "--environment",
-        "environments",
-        type=click.Choice([environment.value for environment in Environment]),
-        multiple=True,
-        help="Only this one; can be given several times.",
-    )
-    @SINCE
-    @AT
-    @click.option("--limit", type=click.IntRange(1, 1_000_000_000), help="At most so many rows.")
-    @FORMAT
-    @functools.wraps(command)
-    def wrapped(  # noqa: PLR0913 - one for each option
-        *,
-        project: str,
-        table: str,
-        environments: Sequence[str],
-        since: datetime,
-        as_of: datetime | None,
-        limit: int | None,
-        format: str,  # noqa: A002 - the option's name
-        **arguments: Any,  # noqa: ANN401 - the command's own
-    ) -> None:
-        settings = settings_of(project, table)
-        command(
-            Question(
-                inventory=inventory_of(settings),
-                wanted=Filter(
-                    environments=environments or tuple(Environment),
-                    since=since,
-                    limit=limit,
-                    as_of=as_of,
-                ),
-                format=format,
-            ),
-            **arguments,
-        )
-
-    return wrapped

@@ -14,6 +14,7 @@ LAYOUT = """
 main
 __main__ cli
 commands
+question
 options comparison_table terminal output grid
 page overview timeline
 cache

@@ -18,11 +18,11 @@ from registry.options import (
     PROJECT,
     TABLE,
     Model,
-    Question,
     Version,
     inventory_of,
     settings_of,
 )
+from registry.question import Question
 from registry.rows import ComparedFile
 
 DIFFERENT = 1

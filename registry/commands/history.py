@@ -5,7 +5,8 @@ import re
 import click
 
 from registry import terminal
-from registry.options import Name, Question, ask
+from registry.options import Name
+from registry.question import Question, ask
 from registry.rows import Generation
 
 

@@ -8,7 +8,8 @@ import click
 from registry import terminal
 from registry.condition import Condition
 from registry.environment import Environment
-from registry.options import WHERE, Question, ask
+from registry.options import WHERE
+from registry.question import Question, ask
 from registry.rows import LatestModel
 
 

@@ -3,7 +3,8 @@
 import click
 
 from registry import terminal
-from registry.options import Model, Question, ask
+from registry.options import Model
+from registry.question import Question, ask
 from registry.rows import Promotion
 
 

@@ -10,7 +10,8 @@ import click
 from registry import terminal
 from registry.condition import Condition
 from registry.errors import Refused
-from registry.options import WHERE, Model, Question, Version, ask
+from registry.options import WHERE, Model, Version
+from registry.question import Question, ask
 from registry.resolution import nearest
 from registry.rows import Artifact, ModelVersion, ModelVersionFiles
 

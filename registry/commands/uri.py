@@ -16,11 +16,11 @@ from registry.options import (
     PROJECT,
     TABLE,
     Model,
-    Question,
     Version,
     inventory_of,
     settings_of,
 )
+from registry.question import Question
 from registry.resolution import resolve
 from registry.rows import Artifact, ModelVersionFolders
 
