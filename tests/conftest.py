@@ -35,6 +35,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--seed", type=int, default=20260301, help="of the choices of the soak")
 
 
+@pytest.fixture(autouse=True)
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a busy machine the emulator takes seconds, and the command line would say so."""
+    monkeypatch.setattr("registry.output.PATIENCE_SECONDS", 600.0)
+
+
 @pytest.fixture(scope="session")
 def bigquery_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The BigQuery emulator, empty."""

@@ -306,6 +306,7 @@ def test_it_is_a_program(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(sys, "argv", ["registry", "--help"])
+    monkeypatch.delitem(sys.modules, "registry.__main__", raising=False)
 
     with pytest.raises(SystemExit, match="0"):
         runpy.run_module("registry", run_name="__main__")

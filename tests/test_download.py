@@ -351,8 +351,13 @@ def test_ctrl_c_ends_a_download_at_once_and_the_next_one_continues(
         yield content[2**21 :]
 
     middle.change = interrupting
-    with pytest.raises(KeyboardInterrupt):
-        download(wanted, tmp_path / "m", connect)
+    # A shell starts a program in the background so that it ignores Ctrl-C.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            download(wanted, tmp_path / "m", connect)
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert not (tmp_path / "m").exists()
     done.set()
     middle.reset()

@@ -18,7 +18,7 @@ SECTION = re.compile(r"(?<=^## From training to release\n).*?(?=^## )", re.DOTAL
 STEP = re.compile(r"^\$ (.*)\n((?:(?!\$ |```).*\n)*)", re.MULTILINE)
 # What is another one in each run.
 CHANGES = [r"\d{4}-\d\d-\d\d \d\d:\d\d(:\d\d)?(\.\d+)?", r"\b1[67]\d{14}\b", r"\d+(\.\d+)? s\b"]
-SEEN_WITHIN = 20.0
+SEEN_WITHIN = 60.0
 
 
 def comparable(output: str) -> list[str]:

@@ -5,7 +5,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -105,7 +104,6 @@ def test_a_name_that_the_outputs_encoding_lacks_is_escaped_or_an_error(
 def test_who_waits_for_bigquery_reads_that_we_go_on_trying(environ: dict[str, str]) -> None:
     with server.bigquery_server([server.silent]) as silent:
         environ = {**environ, "BIGQUERY_EMULATOR_HOST": silent.url}
-        started = time.monotonic()
         with subprocess.Popen(
             [sys.executable, "-m", "registry", "models"],
             cwd=ROOT,
@@ -115,11 +113,9 @@ def test_who_waits_for_bigquery_reads_that_we_go_on_trying(environ: dict[str, st
         ) as process:
             assert process.stderr
             said = process.stderr.readline()
-            took = time.monotonic() - started
             process.terminate()
 
     assert said == "BigQuery has not answered for 2 s: still trying\n"
-    assert took < 6  # with the start of Python
 
 
 def test_the_remedy_comes_after_the_note(
