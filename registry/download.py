@@ -242,7 +242,7 @@ def _check(files: Sequence[tuple[Placed, _Writer]], results: Sequence[Exception 
 def _only_one(lock: Path, on_wait: Callable[[], None]) -> Iterator[None]:
     """Let one run at a time into the block. The lock of one that was killed is free."""
     while True:
-        with lock.open("w") as file:
+        with os.fdopen(os.open(lock, os.O_CREAT | os.O_WRONLY | os.O_NOFOLLOW, 0o600), "w") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
