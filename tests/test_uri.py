@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -13,8 +14,9 @@ from google.cloud import bigquery
 from registry.cli import main
 from registry.environment import Environment
 from registry.errors import Refused
+from registry.inventory import Inventory
 from registry.resolution import resolve
-from registry.rows import ModelVersion
+from registry.rows import ModelVersion, ModelVersionFiles
 from tests import PROJECT
 from tests.conftest import Terminal, insert, written
 
@@ -166,6 +168,24 @@ def test_without_an_address_it_is_an_error_and_nothing_is_printed(
     assert (result.exit_code, result.stdout) == (1, "")
     [line] = result.stderr.splitlines()
     assert line.startswith(f"Error: {message}")
+
+
+@pytest.mark.parametrize("left", [0, 1])
+def test_a_version_whose_files_go_in_between_is_refused(
+    left: int, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ask = Inventory.model_version_files
+
+    def later(*arguments: Any, **options: Any) -> list[ModelVersionFiles]:  # noqa: ANN401 - as it is called
+        versions = ask(*arguments, **options)
+        return [replace(one, artifacts=one.artifacts[:left]) for one in versions if left]
+
+    monkeypatch.setattr(Inventory, "model_version_files", later)
+
+    result = run("uri", "churn", "v2", "-e", "prod", "--files")
+
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr.endswith(f", found {left} a moment later: run it again\n")
 
 
 def test_exactly_one_environment_is_asked_for(run: Run) -> None:

@@ -54,18 +54,25 @@ def files_of(
     Ask for the files of a version that are there, by path.
 
     Raises:
+        Refused: Files came or went since it was found: it may not be complete any more.
         QueryFailed: BigQuery does not answer.
     """
     wanted = Filter(environments=[found.environment], as_of=as_of)
     number = found.model_version
     versions = inventory.model_version_files(found.model_name, wanted, newest=number, versions=1)
-    return [
+    files = [
         artifact
         for version in versions
         if version.model_version == number
         for artifact in version.artifacts
         if artifact.removed_at is None
     ]
+    if len(files) != found.files:
+        raise Refused(
+            f"expected {found.files} files of {found.model_name} v{number} in {found.environment},"
+            f" found {len(files)} a moment later: run it again"
+        )
+    return files
 
 
 @click.command("uri")
