@@ -130,11 +130,11 @@ def download(
         Refused: The folder is there with other files, or a file was overwritten.
         DownloadFailed: Cloud Storage or this machine failed. What is whole stays for the next run.
     """
-    target = Path(os.path.abspath(target))  # noqa: PTH100 - a link at its end is refused, not followed
-    # The name says what the folder gets: what is continued is never of another version.
-    facts = hashlib.sha256(repr((target.name, *files)).encode()).hexdigest()[:16]
-    part = target.parent / f".model-registry-{facts}.part"
     try:
+        target = Path(os.path.abspath(target))  # noqa: PTH100 - a link at its end is refused, not followed
+        # The name says what the folder gets: what is continued is never of another version.
+        facts = hashlib.sha256(repr((target.name, *files)).encode()).hexdigest()[:16]
+        part = target.parent / f".model-registry-{facts}.part"
         if _is_there(target, files):
             return False
         target.parent.mkdir(parents=True, exist_ok=True)

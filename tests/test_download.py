@@ -284,6 +284,17 @@ def test_a_folder_that_cannot_be_made_is_an_error(
         download(wanted, tmp_path / "file/m", connect)
 
 
+def test_in_a_working_folder_that_was_removed_it_is_an_error(
+    connect: Callable[[str], Source], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+
+    with pytest.raises(DownloadFailed, match="expected to write m, found No such file"):
+        download([], Path("m"), connect)
+
+
 @pytest.mark.parametrize("strange", ["extra", "link"])
 def test_what_somebody_else_put_into_the_temporary_folder_is_not_taken(
     strange: str,
