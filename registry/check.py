@@ -9,7 +9,7 @@ from enum import StrEnum
 
 from registry.artifact import ArtifactPath
 from registry.environment import Environment
-from registry.errors import NotForTheRegistry
+from registry.errors import FolderMarker, InvalidArtifactPath, NotForTheRegistry
 from registry.event import StorageObject
 from registry.finding import Difference, compare
 from registry.rows import Generation, Registered, Row
@@ -99,16 +99,11 @@ def check(  # noqa: PLR0913 - what is known, from where
         artifact = ArtifactPath.parse(name, size=live.size if live else 0)
         environment = Environment.of_bucket(bucket)
     except NotForTheRegistry as error:
-        there = {
-            None: "",
-            True: "; the object is in the bucket",
-            False: "; there is no such object",
-        }
         return CheckRow(
             status=Status.OUTSIDE_THE_LAYOUT,
             gcs_bucket=bucket,
             gcs_path=name,
-            reason=f"{error}{there[in_bucket]}",
+            reason=_outside(error, name, in_bucket=in_bucket),
             in_bucket=in_bucket,
             live_generation=live_generation,
         )
@@ -133,6 +128,17 @@ def check(  # noqa: PLR0913 - what is known, from where
         in_bucket=in_bucket,
         live_generation=live_generation,
     )
+
+
+def _outside(error: NotForTheRegistry, name: str, *, in_bucket: bool | None) -> str:
+    """Return why a name is outside the layout; of a folder, why the files in it are."""
+    if isinstance(error, FolderMarker):
+        try:
+            ArtifactPath.parse(f"{name}model.pkl")
+        except InvalidArtifactPath as of_file:
+            return f"no file directly in this folder is registered: {of_file}"
+    there = {None: "", True: "; the object is in the bucket", False: "; there is no such object"}
+    return f"{error}{there[in_bucket]}"
 
 
 def _without_object(

@@ -168,6 +168,22 @@ def test_a_name_outside_the_layout_has_its_reason(bucket: str, name: str, reason
     assert absent.reason == f"{unasked.reason}; there is no such object"
 
 
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("churn/8/", "the version '8' lacks its v: write 'churn/v8/model.pkl'"),
+        ("churn/", "there is no version: write a name such as 'churn/v1/model.pkl'"),
+        ("team/churn/v8/", "is part 3: write a name such as 'team-churn/v8/model.pkl'"),
+    ],
+)
+def test_of_a_folder_the_reason_is_that_of_its_files(name: str, reason: str) -> None:
+    found = check("b-dev", name, None, [], NOON, asked=True)
+
+    assert found.status == Status.OUTSIDE_THE_LAYOUT
+    assert found.reason.startswith("no file directly in this folder is registered: expected <model")
+    assert found.reason.endswith(reason)
+
+
 def test_the_remedy_names_another_prefix_and_quotes_the_model() -> None:
     found = check(
         "acme-dev", "a b/v1/m", stored(name="a b/v1/m"), [], datetime.now(UTC), asked=True
@@ -247,6 +263,8 @@ def run(
         (["churn/v9/a", "-e", "prod"], 1, "not registered"),
         (["churn/8/m.pkl"], 1, "outside the layout"),
         (["churn/8/"], 1, "outside the layout"),
+        (["churn/8"], 1, "outside the layout"),
+        (["churn/v9", "-e", "prod"], 1, "not registered"),
         (["churn/v8/a0", "--bucket-prefix", "acme"], 1, "not there"),
     ],
 )

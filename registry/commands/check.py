@@ -63,7 +63,7 @@ def check_upload(  # noqa: PLR0913 - one for each option
     Say whether an upload is registered, and if not, why not and what to do.
 
     Asks the registry and the bucket. A name without gs:// is one in the bucket of --environment.
-    With a slash at its end it is a version's folder, and each of its files is checked.
+    Of a version's folder each file is checked.
 
     \b
     Exit codes:
@@ -77,6 +77,8 @@ def check_upload(  # noqa: PLR0913 - one for each option
       model-registry check fraud-detection/v3/ --environment prod
     """  # noqa: D301
     bucket, name = _parsed(url, f"{bucket_prefix}-{environment}")
+    if name.count("/") == 1 and _version_of(f"{name}/"):  # no file has such a name
+        name += "/"
     settings = settings_of(project, table)
     inventory = inventory_of(settings)
     now = datetime.now(UTC)
