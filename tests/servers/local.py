@@ -118,7 +118,7 @@ def local(project: Path, output: Path, *arguments: str, **environ: str) -> Itera
             assert process.poll() is None, output.read_text()
             return "Ctrl-C ends it all" in output.read_text()
 
-        wait_until(up, 120)
+        wait_until(up, 240)
         running.parts += process.children(recursive=True)
         yield running
     finally:
