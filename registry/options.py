@@ -19,6 +19,7 @@ from registry.inventory import Inventory
 from registry.settings import DEFAULT_BUCKET_PREFIX, DEFAULT_TABLE, Settings
 
 NOT_FOUND = 1
+_VERSION_OF_PATH = "registry.version_of_path"
 
 
 class At(click.ParamType[datetime]):
@@ -67,7 +68,11 @@ class Name(click.ParamType[str]):
 
 
 class Model(Name):
-    """A model's name, also as part of a path: `fraud/`, `fraud/v3`, `gs://bucket/fraud/v3/`."""
+    """
+    A model's name, also as part of a path: `fraud/`, `fraud/v3`, `gs://bucket/fraud/v3/`.
+
+    The version of the path is kept for `with_version_of_path()`, which commands with a version ask.
+    """
 
     name = "model"
 
@@ -76,9 +81,12 @@ class Model(Name):
         text = super().convert(value, param, ctx)
         bucket_and_path = text.removeprefix("gs://")
         path = text if bucket_and_path == text else bucket_and_path.partition("/")[2]
-        model = path.partition("/")[0]
+        model, version, *_ = [*path.split("/"), ""]
         if not model:
             self.fail(f"expected a model's name, found {value!r}", param, ctx)
+        if version:
+            kept = click.get_current_context().meta
+            kept[_VERSION_OF_PATH] = Version().convert(version, param, ctx)
         return model
 
     def shell_complete(
@@ -113,6 +121,42 @@ class Version(click.ParamType[int]):
         if not (digits.isascii() and digits.isdigit() and int(digits) <= INT64_MAX):
             self.fail(f"expected a version such as v3, found {value!r}", param, ctx)
         return int(digits)
+
+
+def with_version_of_path(versions: Sequence[int]) -> Sequence[int]:
+    """
+    Return the versions that were typed, or the one in the path that MODEL is.
+
+    Raises:
+        UsageError: There are both, and they are not the same.
+    """
+    version = click.get_current_context().meta.get(_VERSION_OF_PATH)
+    if version is None or version in versions:
+        return versions
+    if versions:
+        found = " and ".join(f"v{one}" for one in versions)
+        raise click.UsageError(
+            f"expected v{version}, which is in the path of MODEL, found {found}: type one of them"
+        )
+    return [version]
+
+
+def _version(_: click.Context, __: click.Parameter, typed: int | None) -> int | None:
+    found = with_version_of_path([] if typed is None else [typed])
+    return found[0] if found else None
+
+
+def _one_version(ctx: click.Context, param: click.Parameter, typed: int | None) -> int:
+    found = _version(ctx, param, typed)
+    if found is None:
+        raise click.MissingParameter(ctx=ctx, param=param)
+    return found
+
+
+VERSION = click.argument(
+    "version", type=Version(), required=False, metavar="VERSION", callback=_one_version
+)
+OPTIONAL_VERSION = click.argument("version", type=Version(), required=False, callback=_version)
 
 
 class Where(click.ParamType[Condition]):

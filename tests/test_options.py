@@ -49,6 +49,48 @@ def test_a_model_may_be_written_as_part_of_a_path(run: Run, model: str) -> None:
     assert [row["model_name"] for row in json.loads(result.stdout)] == ["fraud"]
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["show", "fraud/v1/"],
+        ["show", "gs://ml-models-dev/fraud/v1/m.pkl#7", "v1"],
+        ["uri", "fraud/v1", "-e", "dev"],
+    ],
+)
+def test_the_version_may_be_part_of_the_path(run: Run, command: list[str]) -> None:
+    assert "fraud/v1" in run(*command).stdout
+
+
+def test_a_path_has_the_version_that_a_command_needs(run: Run) -> None:
+    result = run("promote", "fraud/v1", "--to", "staging")
+
+    assert result.stderr.startswith("Error: expected STORAGE_EMULATOR_HOST and ")
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["show", "fraud/v1", "v2"],
+        ["uri", "gs://ml-models-dev/fraud/v1/", "2", "-e", "dev"],
+        ["get", "fraud/v1", "v2", "-e", "dev", "folder"],
+        ["promote", "fraud/v1", "v2", "--to", "staging"],
+        ["withdraw", "fraud/v1/m.pkl", "v2", "--from", "dev"],
+    ],
+)
+def test_another_version_than_the_paths_is_an_error(run: Run, command: list[str]) -> None:
+    result = run(*command)
+
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "expected v1, which is in the path of MODEL, found v2: type one of them" in result.stderr
+
+
+def test_a_command_that_needs_a_version_says_that_it_is_missing(run: Run) -> None:
+    result = run("promote", "fraud", "--to", "staging")
+
+    assert result.exit_code == 2
+    assert "Missing argument 'VERSION'" in result.stderr
+
+
 @pytest.mark.parametrize("model", ["", "/", "gs://ml-models-dev", "gs://ml-models-dev/"])
 def test_a_path_without_a_model_is_an_error(run: Run, model: str) -> None:
     result = run("show", model)

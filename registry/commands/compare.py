@@ -21,6 +21,7 @@ from registry.options import (
     Version,
     inventory_of,
     settings_of,
+    with_version_of_path,
 )
 from registry.question import Question
 from registry.rows import ComparedFile
@@ -34,7 +35,7 @@ _ENVIRONMENT = click.Choice([environment.value for environment in Environment])
 
 @click.command("compare")
 @click.argument("model", type=Model())
-@click.argument("versions", type=Version(), nargs=-1, required=True, metavar="VERSION [VERSION]")
+@click.argument("versions", type=Version(), nargs=-1, metavar="VERSION [VERSION]")
 @PROJECT
 @TABLE
 @click.option(
@@ -85,6 +86,7 @@ def compare_versions(  # noqa: PLR0913 - one for each option
       model-registry compare fraud-detection v3 v4 --environment prod
       model-registry compare fraud-detection v3 --between staging prod
     """  # noqa: D301
+    versions = with_version_of_path(versions)
     expected = 1 if between else 2
     if len(versions) != expected:
         raise click.UsageError(

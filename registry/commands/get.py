@@ -29,6 +29,7 @@ from registry.options import (
     Version,
     inventory_of,
     settings_of,
+    with_version_of_path,
 )
 from registry.placement import place
 
@@ -69,6 +70,7 @@ def get(  # noqa: PLR0913 - one for each option
       model-registry get fraud-detection --environment prod models/fraud
       model-registry get fraud-detection v3 --environment prod models/fraud-v3
     """  # noqa: D301
+    versions = with_version_of_path(versions)
     from registry.download import Source, download  # noqa: PLC0415 - it imports slowly, and only this needs it
 
     if len(versions) > 1:

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from registry import output
 from registry.environment import Environment
-from registry.options import PROJECT, TABLE, WAIT, Model, Version, inventory_of, settings_of
+from registry.options import PROJECT, TABLE, VERSION, WAIT, Model, inventory_of, settings_of
 
 _BEFORE = {Environment.STAGING: Environment.DEV, Environment.PROD: Environment.STAGING}
 _ORDER = list(Environment)
@@ -17,7 +17,7 @@ _ORDER = list(Environment)
 
 @click.command()
 @click.argument("model", type=Model())
-@click.argument("version", type=Version())
+@VERSION
 @click.option(
     "--to",
     "target",
@@ -58,7 +58,7 @@ def promote(  # noqa: PLR0913 - one for each option
     \b
     Exit codes:
       0  the registry says identical; with --dry-run: it can be promoted
-      1  it cannot be promoted as it is, or the registry has not seen all of it yet
+      1  it cannot be promoted as it is, or the registry has not seen all yet
       2  it could not be done: options, credentials, permissions, network
 
     \b

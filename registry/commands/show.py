@@ -10,7 +10,7 @@ import click
 from registry import terminal
 from registry.condition import Condition
 from registry.errors import Refused
-from registry.options import WHERE, Model, Version
+from registry.options import OPTIONAL_VERSION, WHERE, Model
 from registry.question import Question, ask
 from registry.resolution import nearest
 from registry.rows import Artifact, ModelVersion, ModelVersionFiles
@@ -18,7 +18,7 @@ from registry.rows import Artifact, ModelVersion, ModelVersionFiles
 
 @click.command()
 @click.argument("model", type=Model())
-@click.argument("version", type=Version(), required=False)
+@OPTIONAL_VERSION
 @click.option("--files", is_flag=True, help="Each file, with its checksum.")
 @WHERE
 @ask

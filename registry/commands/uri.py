@@ -13,10 +13,10 @@ from registry.options import (
     AT,
     ENVIRONMENT,
     INCOMPLETE,
+    OPTIONAL_VERSION,
     PROJECT,
     TABLE,
     Model,
-    Version,
     inventory_of,
     settings_of,
 )
@@ -77,7 +77,7 @@ def files_of(
 
 @click.command("uri")
 @click.argument("model", type=Model())
-@click.argument("version", type=Version(), required=False)
+@OPTIONAL_VERSION
 @ENVIRONMENT
 @click.option("--files", is_flag=True, help="A line for each file instead of the folder.")
 @INCOMPLETE

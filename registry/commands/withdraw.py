@@ -10,7 +10,7 @@ from rich.console import Console
 
 from registry import output
 from registry.environment import Environment
-from registry.options import PROJECT, TABLE, WAIT, Model, Version, inventory_of, settings_of
+from registry.options import PROJECT, TABLE, VERSION, WAIT, Model, inventory_of, settings_of
 
 if TYPE_CHECKING:
     from registry.withdrawal import Kept
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("model", type=Model())
-@click.argument("version", type=Version())
+@VERSION
 @click.option(
     "--from",
     "environment",
@@ -55,7 +55,7 @@ def withdraw(  # noqa: PLR0913 - one for each option
     \b
     Exit codes:
       0  the registry says that it is gone, or with --undo that it is there again
-      1  it cannot be done as things are, or the registry has not seen all of it yet
+      1  it cannot be done as things are, or the registry has not seen all yet
       2  it could not be done: options, credentials, permissions, network
 
     \b
