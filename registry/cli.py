@@ -7,7 +7,7 @@ import tomllib
 from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import click
 
@@ -47,6 +47,14 @@ class _No(click.ClickException):
 class _Commands(click.Group):
     """Commands that print an error as one line."""
 
+    def main(self, *args: Any, **options: Any) -> Any:  # noqa: ANN401 - as Click has it
+        """Run; if not even an error can be written, the exit code says so."""
+        try:
+            return super().main(*args, **options)
+        except OSError as error:
+            _discard(sys.stderr)
+            sys.exit(UNREAD if isinstance(error, BrokenPipeError) else FAILED)
+
     def make_context(self, *args: Any, **options: Any) -> click.Context:  # noqa: ANN401 - as Click has it
         """Read the command line, which may already print the help."""
         with _written():
@@ -77,25 +85,25 @@ def _written() -> Iterator[None]:
         finally:
             sys.stdout.flush()  # at the end Python would flush too late for an exit code
     except BrokenPipeError as error:  # nobody reads the output any more
-        _discard_output()
+        _discard(sys.stdout)
         raise click.exceptions.Exit(UNREAD) from error
     except UnicodeEncodeError as error:
         missing = ascii(error.object[error.start : error.end])
         raise _Failure(
             f"expected an output in UTF-8, found {error.encoding}, which has no {missing}:"
-            " set PYTHONIOENCODING=utf-8, or use --format json"
+            " set PYTHONIOENCODING=utf-8"
         ) from error
     except OSError as error:
-        _discard_output()
+        _discard(sys.stdout)
         raise _Failure(
             f"expected to write the whole output, found {error.strerror or error}:"
             " make room, or write it elsewhere"
         ) from error
 
 
-def _discard_output() -> None:
+def _discard(output: TextIO) -> None:
     """Discard what could not be written; Python would try again at its end."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    os.dup2(os.open(os.devnull, os.O_WRONLY), output.fileno())
 
 
 def _print_version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:  # noqa: FBT001 - as Click calls it
@@ -129,8 +137,8 @@ def main() -> None:
     \b
     Exit codes:
       0  the answer was printed; a list may be empty
-      1  nothing is registered under the name that was given, or the facts do not allow it
-      2  it could not be asked or done: options, credentials, permissions, no such table
+      1  nothing is registered under that name, or the facts do not allow it
+      2  it could not be asked or done: options, credentials, permissions, no table
 
     \b
     Examples:

@@ -72,6 +72,28 @@ def test_a_reader_that_has_gone_is_exit_code_141(environ: dict[str, str], words:
     assert (result.returncode, result.stderr) == (141, "")
 
 
+@pytest.mark.skipif(not FULL.exists(), reason="this system has no /dev/full")
+def test_errors_that_have_no_room_leave_exit_code_2(monkeypatch: pytest.MonkeyPatch) -> None:
+    with FULL.open("w") as stderr:
+        monkeypatch.setattr(sys, "stderr", stderr)
+        with pytest.raises(SystemExit) as end:
+            main(["show"])
+
+    assert end.value.code == 2
+
+
+def test_errors_that_nobody_reads_leave_exit_code_141(monkeypatch: pytest.MonkeyPatch) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+
+    with os.fdopen(writer, "w") as stderr:
+        monkeypatch.setattr(sys, "stderr", stderr)
+        with pytest.raises(SystemExit) as end:
+            main(["show"])
+
+    assert end.value.code == 141
+
+
 def test_a_closed_output_is_one_line_and_exit_code_2(environ: dict[str, str]) -> None:
     result = program(environ, "models", ">&-")
 
@@ -84,7 +106,7 @@ def test_a_closed_output_is_one_line_and_exit_code_2(environ: dict[str, str]) ->
     [
         ("json", 0, '"model_name": "zero\\u200bwidth"'),
         ("table", 0, r"\u68ee"),
-        ("csv", 2, r", which has no '\u200b': set PYTHONIOENCODING=utf-8, or use"),
+        ("csv", 2, r", which has no '\u200b': set PYTHONIOENCODING=utf-8"),
     ],
 )
 def test_a_name_that_the_outputs_encoding_lacks_is_escaped_or_an_error(
@@ -115,7 +137,7 @@ def test_who_waits_for_bigquery_reads_that_we_go_on_trying(environ: dict[str, st
             said = process.stderr.readline()
             process.terminate()
 
-    assert said == "BigQuery has not answered for 2 s: still trying\n"
+    assert said == "BigQuery has not answered yet: still trying\n"
 
 
 def test_the_remedy_comes_after_the_note(
@@ -130,7 +152,7 @@ def test_the_remedy_comes_after_the_note(
 
     [note, error] = result.stderr.splitlines()
     assert result.exit_code == 2
-    assert note == "BigQuery has not answered for 0 s: still trying"
+    assert note == "BigQuery has not answered yet: still trying"
     assert error.startswith("Error: expected ")
     assert error.endswith(": check that this machine reaches BigQuery, and ask again")
 

@@ -169,4 +169,4 @@ def _draw(screen: output.Screen, row: CheckRow) -> None:
     """Print a row on a screen, as one line."""
     status = Text(f"{row.status:<18}", _STYLES.get(Status(row.status), "bold red"))
     name = Text(output.printable(f"gs://{row.gcs_bucket}/{row.gcs_path}: {row.reason}"))
-    screen.print(status, name, soft_wrap=True)
+    output.print_line(screen, status, name)

@@ -31,7 +31,7 @@ def models(question: Question, conditions: Sequence[Condition]) -> None:
       model-registry models
       model-registry models --environment prod --since 30d
       model-registry models --where framework=xgboost --where 'accuracy>=0.9'
-      model-registry models --format json | jq '.[] | select(.prod_vs_staging == "different")'
+      model-registry models | jq '.[] | select(.prod_vs_staging == "different")'
     """  # noqa: D301
     wanted = asked = question.where(conditions)
     if question.format == "table" and wanted.limit:
