@@ -23,6 +23,7 @@ from registry.rows import (
     ComparedFile,
     Generation,
     LatestModel,
+    ModelHistory,
     ModelName,
     ModelVersion,
     ModelVersionFiles,
@@ -139,6 +140,20 @@ class Inventory:
             newest=newest,
             versions=versions,
             files=files,
+        )
+
+    def model_history(
+        self, model_name: str, as_of: datetime | None, **limits: int
+    ) -> list[ModelHistory]:
+        """
+        Return versions with files and with what happened to them, the highest first.
+
+        Of the versions these come: the highest in each environment, the `drawn` highest, and
+        `versions` of those up to `newest`. The first come with `files` files, the others with one.
+        """
+        wanted = Filter(as_of=as_of)
+        return self._query(
+            ModelHistory, queries.MODEL_HISTORY, wanted, model_name=model_name, **limits
         )
 
     def compared_files(

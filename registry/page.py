@@ -3,18 +3,12 @@
 import base64
 import hashlib
 import json
-import shlex
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from http import HTTPStatus
-from pathlib import Path
-from urllib.parse import quote, urlencode
+from urllib.parse import urlencode
 
-import humanize
 from flask import Request, Response
-from jinja2 import Environment as Templates
-from jinja2 import FileSystemLoader, StrictUndefined
-from markupsafe import Markup
 
 from registry import cache
 from registry.artifact import INT64_MAX
@@ -24,19 +18,19 @@ from registry.errors import InvalidCondition, InvalidMoment, QueryFailed
 from registry.inventory import EVERYTHING, Filter, Inventory
 from registry.moment import parse, parse_past
 from registry.overview import Model, sort_models, totals
-from registry.rows import NAMED_FILES, NAMED_VERSIONS, Row, to_json
-from registry.timeline import Timeline
+from registry.rendering import STYLE, templates
+from registry.rows import Row, to_json
+from registry.timeline import DRAWN, Timeline
+from registry.versions import Place, Version
 
 # Limits of a page.
 MODELS = 200  # on an overview
 VERSIONS = 20  # on a model's page
-FILES = 50  # of a version in an environment
-FILES_OF_ONE = 1000  # the same, at the version's own address
+FILES = 50  # of a version on it
+FILES_OF_ONE = 1000  # at the version's own address
 CHANGES = 200
 
-_TEMPLATES = Path(__file__).with_name("templates")
-_STYLE = (_TEMPLATES / "style.css").read_text()
-_STYLE_HASH = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
+_STYLE_HASH = base64.b64encode(hashlib.sha256(STYLE.encode()).digest()).decode()
 _HEADERS = {
     # The page has no scripts, and loads nothing from elsewhere.
     "Content-Security-Policy": f"default-src 'none'; style-src 'sha256-{_STYLE_HASH}';"
@@ -45,7 +39,6 @@ _HEADERS = {
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
 }
-_CONSOLE = "https://console.cloud.google.com/storage/browser/_details"
 
 
 class Page:
@@ -60,27 +53,9 @@ class Page:
         self._clock = clock
         self._latest_models = cache.kept_for_a_moment(inventory.latest_models)
         self._model_version_files = cache.kept_for_a_moment(inventory.model_version_files)
+        self._model_history = cache.kept_for_a_moment(inventory.model_history)
         self._changes = cache.kept_for_a_moment(inventory.changes)
-        self._templates = Templates(
-            loader=FileSystemLoader(_TEMPLATES),
-            autoescape=True,
-            undefined=StrictUndefined,
-            trim_blocks=True,
-            lstrip_blocks=True,
-        )
-        self._templates.filters |= {
-            "ago": lambda time: f"{humanize.naturaldelta(clock() - time)} ago",
-            "size": lambda size: "-" if size is None else humanize.naturalsize(size),
-            "address": _address,
-            "shell": shlex.quote,
-            "path": quote,
-        }
-        self._templates.globals |= {
-            "style": Markup(_STYLE),  # noqa: S704 - our own file
-            "environments": list(Environment),
-            "named_files": NAMED_FILES,
-            "named_versions": NAMED_VERSIONS,
-        }
+        self._templates = templates(clock)
 
     def respond(self, request: Request) -> Response:
         """
@@ -199,32 +174,65 @@ class Page:
     def _model(
         self, request: Request, name: str, as_of: datetime | None, only: int | None
     ) -> Response:
-        if only is None:
-            newest = request.args.get("newest", INT64_MAX, type=_version)
+        newest = request.args.get("newest", INT64_MAX, type=_version)
+        if only is not None:
+            newest, versions, files = only, 1, FILES_OF_ONE
+        elif _wants_json(request):
             versions, files = VERSIONS, FILES
         else:
-            newest, versions, files = only, 1, FILES_OF_ONE
+            return self._history(request, name, as_of, newest)
         rows = self._model_version_files(
-            name, Filter(as_of=as_of), newest=newest, versions=versions + 1, files=files
+            name, Filter(as_of=as_of), newest=newest, versions=versions, files=files
         )
-        numbers = sorted({row.model_version for row in rows}, reverse=True)
-        shown = [row for row in rows if row.model_version in numbers[:versions]]
-        if not shown or only not in {None, numbers[0]}:
+        if not rows or only not in {None, rows[0].model_version}:
             which = "versions of" if only is None else f"v{only} of"
             text = f"Expected {which} {name!r}, found none that are registered."
             return self._message(request, HTTPStatus.NOT_FOUND, text, as_of)
         if _wants_json(request):
-            return _json(shown)
+            return _json(rows)
+        return self._html(
+            request,
+            "version.html",
+            as_of,
+            name=name,
+            version=Version.of(rows)[0],
+            places=Place.of(rows),
+            limit=files,
+        )
+
+    def _history(
+        self, request: Request, name: str, as_of: datetime | None, newest: int
+    ) -> Response:
+        rows = self._model_history(
+            name,
+            as_of,
+            newest=newest,
+            versions=VERSIONS + len(Environment) + 1,
+            drawn=DRAWN + 1,
+            files=FILES,
+        )
+        if not rows:
+            text = f"Expected versions of {name!r}, found none that are registered."
+            return self._message(request, HTTPStatus.NOT_FOUND, text, as_of)
+        versions, places = Version.of(rows), Place.of(rows)
+        current = {place.current.model_version for place in places if place.current}
+        others = [
+            version
+            for version in versions
+            if version.number <= newest and version.number not in current
+        ]
         return self._html(
             request,
             "model.html",
             as_of,
             name=name,
-            rows=shown,
-            only=only,
-            older=numbers[versions:],
-            timeline=Timeline.of(shown),
-            console=_CONSOLE,
+            places=places,
+            timeline=Timeline.of(rows, as_of or self._clock()),
+            current=[version for version in versions if version.number in current],
+            others=others[:VERSIONS],
+            older=others[VERSIONS : VERSIONS + 1],
+            newest=newest,
+            limit=FILES,
         )
 
     def _html(
@@ -275,15 +283,6 @@ def _response(text: str, kind: str) -> Response:
 
 def _json(rows: Sequence[Row]) -> Response:
     return _response(to_json(rows), "application/json")
-
-
-def _address(name: str, kept: Mapping[str, str], version: int | None = None) -> str:
-    """Return the address of a model or a version; some names would not survive in a path."""
-    if name in {".", ".."} or not name.isprintable():
-        number = {} if version is None else {"version": version}
-        return f"models/?{urlencode({'name': name, **number, **kept})}"
-    path = f"models/{quote(name, safe='')}" + ("" if version is None else f"/v{version}")
-    return f"{path}?{urlencode(kept)}" if kept else path
 
 
 def _version(text: str) -> int:

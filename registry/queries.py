@@ -67,6 +67,62 @@ MODEL_VERSION_FILES = """
     JOIN listed USING (model_version, environment)
     ORDER BY removed_at IS NOT NULL, model_version DESC, STRPOS('dev staging prod', environment)
 """
+# A version is opened if it is the highest in an environment. Of the others, one file has to do.
+MODEL_HISTORY = """
+    WITH ranked AS (
+      SELECT
+        *,
+        DENSE_RANK() OVER (ORDER BY model_version DESC) AS place,
+        DENSE_RANK() OVER (
+          PARTITION BY model_version <= @newest ORDER BY model_version DESC
+        ) AS place_on_page,
+        removed_at IS NULL
+          AND model_version = MAX(IF(removed_at IS NULL, model_version, NULL)) OVER (
+            PARTITION BY environment
+          )
+          AS is_highest
+      FROM `{dataset}.model_versions_at`(@as_of)
+      WHERE model_name = @model_name
+        AND environment IN UNNEST(@environments)
+        AND last_upload_timestamp >= @since
+    ), marked AS (
+      SELECT *, LOGICAL_OR(is_highest) OVER (PARTITION BY model_version) AS is_opened
+      FROM ranked
+    ), chosen AS (
+      SELECT *
+      FROM marked
+      WHERE is_opened
+        OR place <= @drawn
+        OR model_version <= @newest AND place_on_page <= @versions
+    ), files AS (
+      SELECT artifacts.*
+      FROM `{dataset}.artifacts_at`(@as_of) AS artifacts
+      JOIN chosen USING (model_version, environment)
+      WHERE artifacts.model_name = @model_name
+      QUALIFY ROW_NUMBER() OVER (
+        PARTITION BY model_version, environment
+        ORDER BY artifacts.removed_at IS NOT NULL, gcs_path, gcs_bucket
+      ) <= IF(is_opened, @files, 1)
+    ), listed AS (
+      SELECT
+        model_version, environment,
+        ARRAY_AGG(files ORDER BY removed_at IS NOT NULL, gcs_path, gcs_bucket) AS artifacts
+      FROM files
+      GROUP BY model_version, environment
+    ), happened AS (
+      SELECT
+        model_version, environment,
+        ARRAY_AGG(changes ORDER BY changed_at DESC, change LIMIT 100) AS changes
+      FROM `{dataset}.changes_at`(@as_of) AS changes
+      WHERE model_name = @model_name
+      GROUP BY model_version, environment
+    )
+    SELECT *
+    FROM chosen
+    JOIN listed USING (model_version, environment)
+    JOIN happened USING (model_version, environment)
+    ORDER BY model_version DESC, STRPOS('dev staging prod', environment)
+"""
 # Files that no model is made of: the same as in 6-model_versions.sql, which a test checks.
 COMPARED_FILES = r"""
     SELECT

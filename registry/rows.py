@@ -240,6 +240,19 @@ class Change(Row):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ModelHistory(ModelVersionFiles):
+    """The same with its newest rows of `changes`, the newest first."""
+
+    changes: Sequence[Change]
+
+    @classmethod
+    def from_row(cls, row: Mapping[str, Any]) -> Self:
+        """Read also the rows within the row."""
+        changes = [Change.from_row(change) for change in row["changes"]]
+        return super(ModelHistory, cls).from_row({**row, "changes": changes})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class UnlikeStaging(Row):
     """
     How many versions in prod are `different` from staging, or `skipped` it.

@@ -1,5 +1,6 @@
 """The page in a real browser, Chromium, on the local system with its sample data."""
 
+import itertools
 import os
 import re
 import shutil
@@ -120,18 +121,53 @@ def test_a_model_has_its_picture_its_versions_and_their_files(visit: Visit) -> N
     visit.page.get_by_role("link", name="image-tagger").click()
 
     expect(visit.page.get_by_role("heading", name="image-tagger")).to_be_visible()
-    picture = visit.page.get_by_role("img", name=re.compile("Versions over time"))
-    expect(picture).to_be_visible()
-    expect(picture.locator("circle")).to_have_count(5)
-    assert picture.locator("circle").first.bounding_box() is not None
+    picture = visit.page.get_by_role("img", name=re.compile("highest version in each environment"))
+    expect(picture).to_be_in_viewport()
+    expect(visit.page.get_by_text("model-registry get -e prod image-tagger v1")).to_be_in_viewport()
     file = visit.page.get_by_role("link", name="variables/variables.index").first
-    expect(file).to_be_hidden()
-    visit.page.get_by_text("3 files").first.click()
     expect(file).to_be_visible()
     href = file.get_attribute("href") or ""
     assert href.startswith("https://console.cloud.google.com/storage/browser/_details/ml-models-")
+    visit.page.get_by_text("The timeline as a table").click()
+    expect(visit.page.get_by_role("cell", name="now").first).to_be_visible()
     visit.page.get_by_role("link", name="Model registry").click()
     expect(visit.page.get_by_role("heading", name="Models")).to_be_visible()
+
+
+# The boxes of the labels of a picture, and of the line of now.
+BOXES = """
+() => [...document.querySelectorAll(".timeline text, .timeline path.now")].map(element => {
+  const box = element.getBoundingClientRect();
+  return [element.textContent, box.left, box.right, box.top, box.bottom];
+})
+"""
+
+
+def test_the_labels_of_a_picture_are_apart(visit: Visit) -> None:
+    for model in ("recommender", "fraud-detection", "vehicle-damage", "support-triage"):
+        visit.page.goto(f"models/{model}")
+
+        boxes = visit.page.evaluate(BOXES)
+        assert len(boxes) > 3
+        for (one, *a), (other, *b) in itertools.combinations(boxes, 2):
+            apart = a[1] <= b[0] or b[1] <= a[0] or a[3] <= b[2] or b[3] <= a[2]
+            assert apart, (model, one, other)
+
+
+@pytest.mark.parametrize("visit", [{"viewport": {"width": 360, "height": 740}}], indirect=True)
+def test_on_a_telephone_a_picture_opens_at_its_newest_end(visit: Visit) -> None:
+    visit.page.goto("models/fraud-detection")
+
+    group = visit.page.get_by_role("group", name="Timeline")
+    shown, now = group.bounding_box(), group.get_by_text("now", exact=True).bounding_box()
+    assert shown
+    assert now
+    assert shown["x"] <= now["x"]
+    assert now["x"] + now["width"] <= shown["x"] + shown["width"] <= 360
+    assert group.evaluate("element => element.scrollWidth > 2 * element.clientWidth")
+    group.focus()
+    visit.page.keyboard.press("ArrowLeft")
+    visit.page.wait_for_function("document.querySelector('.wide').scrollLeft < 0")
 
 
 def test_a_file_that_differs_is_shown_without_a_click(visit: Visit) -> None:
@@ -139,7 +175,8 @@ def test_a_file_that_differs_is_shown_without_a_click(visit: Visit) -> None:
     fraud.get_by_role("link", name="v3").click()
 
     expect(visit.page.get_by_role("heading", name="fraud-detection v3")).to_be_visible()
-    expect(visit.page.locator("details[open] tr.odd")).to_contain_text("model.pkl")
+    expect(visit.page.locator("tr.odd")).to_contain_text("model.pkl")
+    expect(visit.page.locator("tr.odd")).to_contain_text("changed")
 
 
 def test_what_happened_leads_to_how_it_was(visit: Visit) -> None:
@@ -180,9 +217,9 @@ def test_all_can_be_done_with_the_keyboard(visit: Visit) -> None:
     assert outline == "solid"
     keyboard.press("Enter")
     visit.page.wait_for_url("**/models/image-tagger")
-    tab_to("3 files")
+    tab_to("The timeline as a table")
     keyboard.press("Enter")
-    expect(visit.page.locator("details[open]")).to_have_count(1)
+    expect(visit.page.locator("details.words[open]")).to_have_count(1)
 
 
 def test_a_model_whose_name_is_markup_is_text(visit: Visit, system: Local) -> None:
@@ -203,7 +240,6 @@ def test_a_model_whose_name_is_markup_is_text(visit: Visit, system: Local) -> No
     visit.page.goto("?q=onerror")
     expect(visit.models).to_have_text([HOSTILE])
     visit.page.get_by_role("link", name=HOSTILE).click()
-    visit.page.get_by_text("1 file").click()
 
     expect(visit.page.get_by_role("heading", name=HOSTILE)).to_be_visible()
     expect(visit.page.get_by_role("link", name=f"{HOSTILE}.pkl")).to_be_visible()
@@ -242,7 +278,13 @@ CONTRASTS = """
     indirect=["visit"],
 )
 def test_it_can_be_read_in_light_and_dark(visit: Visit, *, dark: bool) -> None:
-    for path in ("", "models/fraud-detection", "models/sentiment", "changes?at=1d"):
+    for path in (
+        "",
+        "models/fraud-detection",
+        "models/fraud-detection/v3",
+        "models/sentiment",
+        "changes?at=1d",
+    ):
         visit.page.goto(path)
 
         [red, *_] = re.findall(
@@ -256,7 +298,13 @@ def test_it_can_be_read_in_light_and_dark(visit: Visit, *, dark: bool) -> None:
 
 @pytest.mark.parametrize("visit", [{"viewport": {"width": 360, "height": 740}}], indirect=True)
 def test_it_fits_on_a_telephone(visit: Visit) -> None:
-    for path in ("", "models/fraud-detection", "models/image-tagger", "changes"):
+    for path in (
+        "",
+        "models/fraud-detection",
+        "models/image-tagger",
+        "models/image-tagger/v1",
+        "changes",
+    ):
         visit.page.goto(path)
 
         assert visit.page.evaluate("document.documentElement.scrollWidth") == 360
@@ -301,8 +349,8 @@ def test_the_pictures_of_the_readme_are_taken(
     assert box is not None
     page.screenshot(path=folder / "recent.png", clip={**box, "height": 270}, full_page=True)
     page.goto("models/fraud-detection")
-    page.locator(".timeline").screenshot(path=folder / "timeline.png")
-    page.locator(".versions tbody.odd").screenshot(path=folder / "files.png")
+    page.locator(".history").screenshot(path=folder / "timeline.png")
+    page.locator(".version", has=page.locator(".odd")).screenshot(path=folder / "files.png")
     context.close()
 
     for name in {

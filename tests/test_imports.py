@@ -16,7 +16,9 @@ __main__ cli
 commands
 question
 options comparison_table terminal output grid
-page overview timeline
+page
+rendering overview timeline versions
+ticks
 cache
 handler
 promotion withdrawal

@@ -114,6 +114,23 @@ def test_no_more_versions_and_files_come_than_were_asked_for(inventory: Inventor
     assert [(row.model_version, row.files, len(row.artifacts)) for row in rows] == [(2, 2, 1)]
 
 
+def test_a_history_has_the_files_of_the_highest_versions_and_what_happened(
+    inventory: Inventory,
+) -> None:
+    rows = inventory.model_history("alpha", None, newest=0, versions=1, drawn=0, files=9)
+    many = inventory.model_history("beta", None, newest=1, versions=1, drawn=1, files=9)
+
+    assert [(row.model_version, row.environment) for row in rows] == [
+        (2, "dev"),
+        (1, "dev"),
+        (1, "staging"),
+        (1, "prod"),
+    ]
+    assert [change.change for change in rows[3].changes] == ["overwritten", "arrived"]
+    assert [(row.model_version, len(row.artifacts)) for row in many] == [(3, 2), (1, 1)]
+    assert inventory.model_history("gamma", None, newest=9, versions=1, drawn=1, files=1) == []
+
+
 def test_promotions_are_those_that_reached_the_environment_since(inventory: Inventory) -> None:
     def found(model: str | None, wanted: Filter) -> list[tuple[str, int]]:
         rows = inventory.promotions(model, wanted)

@@ -199,88 +199,6 @@ def test_the_column_that_is_sorted_by_says_so_and_leads_to_the_opposite(http: Fl
     assert '<a href="?q=a&amp;sort=-prod">prod' in up
 
 
-def test_a_model_shows_its_versions_and_their_files(http: FlaskClient) -> None:
-    response = http.get("/models/fraud")
-    text = text_of(response)
-
-    assert re.search(r"v2 dev .{,20} ago .{,20} ago 5.0 MB ada 0 1 file", text)
-    assert re.search(r"v1 prod .* ago 20 Bytes ada, eve 1 differs from staging 2 files", text)
-    assert re.search(r"model.pkl 10 Bytes BBBBBB== .{,20} ago eve 2 -", text)
-    assert "git_commit 8d1f2ab" in text
-    console = "https://console.cloud.google.com/storage/browser/_details"
-    assert f'href="{console}/ml-models-prod/fraud/v1/model.pkl"' in response.text
-    assert response.text.count("<details open>") == 1
-
-
-def test_only_the_file_that_differs_is_marked(http: FlaskClient) -> None:
-    odd = re.findall(r'<tr class="odd">.*?</a>', http.get("/models/fraud").text, re.DOTALL)
-
-    assert ["model.pkl" in row for row in odd] == [True]
-
-
-def test_a_file_that_is_missing_is_named(http: FlaskClient) -> None:
-    text = text_of(http.get("/models/fraud"))
-
-    assert "Different in staging: model.pkl Only in staging: only.txt" in text
-
-
-def test_a_command_to_paste_takes_a_name_as_it_is(
-    opened: Open, bigquery_url: str, registered: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(page, "FILES", 1)
-
-    text = text_of(opened(bigquery_url, registered).get("/models/50%25%20off%3F%23"))
-
-    assert "model-registry show --files -- '50% off?#'" in text
-
-
-def test_a_version_has_an_address_of_its_own(http: FlaskClient) -> None:
-    assert 'href="models/fraud/v1"' in http.get("/").text
-    one, none, odd = (http.get(f"/models/fraud/{version}") for version in ("v1", "v9", "x"))
-
-    assert "fraud v1" in text_of(one)
-    assert "v2 dev" not in text_of(one)
-    assert 'href="../../models/fraud">All versions' in one.text
-    assert (none.status_code, odd.status_code) == (404, 404)
-    assert "Expected v9 of" in none.text
-
-
-def test_a_model_has_a_timeline(http: FlaskClient) -> None:
-    [picture] = re.findall(r"<svg .*?</svg>", http.get("/models/fraud").text, re.DOTALL)
-
-    assert picture.count("<circle") == 4
-    assert '<line class="promotion different"' in picture
-    assert "v1 in prod, 2026-03-01 12:02:00 UTC: different" in picture
-    assert 'role="img"' in picture
-
-
-def test_as_json_a_model_is_its_versions_with_their_files(
-    http: FlaskClient, client: bigquery.Client, registered: str
-) -> None:
-    rows = Inventory(client, registered).model_version_files("fraud")
-
-    assert http.get("/models/fraud?format=json").text == to_json(rows)
-
-
-def test_of_many_versions_and_files_the_newest_and_the_first_are_shown(
-    opened: Open, bigquery_url: str, registered: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(page, "VERSIONS", 1)
-    monkeypatch.setattr(page, "FILES", 1)
-    http = opened(bigquery_url, registered)
-
-    newest, older = http.get("/models/fraud"), http.get("/models/fraud?newest=1")
-
-    assert "v2 dev" in text_of(newest)
-    assert "v1 dev" not in text_of(newest)
-    assert 'href="?newest=1"' in newest.text
-    assert "2 files, the first 1 of them" in text_of(older)
-    assert "model-registry show --files -- fraud" in text_of(older)
-    assert "Only in staging: only.txt" in text_of(older)
-    assert "Older versions" not in older.text
-    assert http.get("/models/fraud?newest=0").status_code == 404
-
-
 @pytest.mark.parametrize("name", [HOSTILE, OFF, UP])
 def test_every_name_leads_to_its_model_and_is_text(http: FlaskClient, name: str) -> None:
     overview = http.get("/").text
@@ -398,10 +316,11 @@ def test_many_readers_at_once_cost_one_query(opened: Open, monkeypatch: pytest.M
             assert set(readers.map(read, range(20))) == {200}
         assert len(bigquery_server.requests) == 1
 
-        http.get("/models/a")
-        http.get("/models/a?format=json")
+        for _ in range(2):
+            http.get("/models/a")
+        http.get("/models/a?format=json")  # it has all files, which the page does without
         http.get("/models/b")
-        assert len(bigquery_server.requests) == 3
+        assert len(bigquery_server.requests) == 4
 
 
 def test_after_a_second_it_asks_again(opened: Open, monkeypatch: pytest.MonkeyPatch) -> None:

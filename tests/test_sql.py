@@ -168,6 +168,7 @@ def test_each_query_of_the_inventory_is_taken_with_its_parameters(
         inventory.latest_models(wanted)
         inventory.model_versions("m", wanted)
         inventory.model_version_files("m", wanted)
+    inventory.model_history("m", None, newest=9, versions=1, drawn=1, files=1)
     inventory.model_names()
     inventory.model_version_folders("m")
     inventory.compared_files("m", 1, 2)

@@ -1,97 +1,231 @@
 """The layout of the picture, without a picture."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 
 import pytest
 
-from registry.rows import ModelVersion
-from registry.timeline import LEFT, RIGHT, WIDTH, Timeline
+from registry.rows import Change, ModelHistory
+from registry.ticks import round_dates
+from registry.timeline import CHARACTER, MARKS, NOW, WIDTH, Period, Timeline, periods
 
 BEGIN = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
+type Event = tuple[float, str] | tuple[float, str, int]
+
+
+def day(number: float) -> datetime:
+    return BEGIN + timedelta(days=number)
+
 
 def version(
-    number: int, environment: str, days: float, comparison: str | None = None
-) -> ModelVersion:
-    time = BEGIN + timedelta(days=days)
-    return ModelVersion(
+    number: int,
+    environment: str,
+    *events: Event,
+    removed: float | None = None,
+    comparison: str | None = None,
+) -> ModelHistory:
+    """Make a version to which something happened on some days: to one file, or to so many."""
+    changes = [
+        Change(
+            changed_at=day(event[0]),
+            model_name="m",
+            model_version=number,
+            environment=environment,
+            change=event[1],
+            files=event[2] if len(event) > 2 else 1,
+            total_bytes=1,
+            uploaders=[],
+            ended_at=day(event[0]),
+            git_commit=None,
+        )
+        for event in events
+    ]
+    return ModelHistory(
         model_name="m",
         model_version=number,
         environment=environment,
         files=1,
         total_bytes=1,
-        first_upload_timestamp=time,
-        last_upload_timestamp=time,
+        first_upload_timestamp=day(events[0][0]),
+        last_upload_timestamp=day(events[-1][0]),
         uploaders=[],
         overwrites=0,
         fingerprint=None,
-        removed_at=None,
+        removed_at=None if removed is None else day(removed),
         uri="gs://b/m/v1/",
         different_files=[],
         missing_files=[],
         extra_files=[],
         staging_vs_dev=comparison if environment == "staging" else None,
         prod_vs_staging=comparison if environment == "prod" else None,
+        artifacts=[],
+        changes=changes[::-1],
     )
 
 
-def test_time_goes_from_left_to_right_and_environments_have_lanes() -> None:
-    timeline = Timeline.of([version(1, "prod", 10), version(1, "dev", 0), version(1, "staging", 5)])
-
-    assert [dot.version.environment for dot in timeline.dots] == ["dev", "staging", "prod"]
-    assert [dot.x for dot in timeline.dots] == [LEFT, (LEFT + WIDTH - RIGHT) // 2, WIDTH - RIGHT]
-    assert [
-        (name, dot.y) for (name, _), dot in zip(timeline.lanes, timeline.dots, strict=True)
-    ] == [*timeline.lanes]
+def arrived(number: int, environment: str, days: float) -> ModelHistory:
+    return version(number, environment, (days, "arrived"))
 
 
-def test_a_line_leads_to_the_next_environment_that_has_the_version() -> None:
-    timeline = Timeline.of(
-        [
-            *(version(1, "dev", 0), version(1, "staging", 1), version(1, "prod", 2)),
-            *(version(2, "dev", 3), version(2, "prod", 4)),
-            version(3, "dev", 5),
-        ]
-    )
-
-    assert [
-        (start.version.model_version, start.version.environment, end.version.environment)
-        for start, end in timeline.lines
-    ] == [(1, "dev", "staging"), (1, "staging", "prod"), (2, "dev", "prod")]
-
-
-def test_a_label_that_would_lie_on_another_is_left_out() -> None:
-    timeline = Timeline.of(
-        [
-            version(1, "dev", 0),
-            version(2, "dev", 0.1),
-            version(3, "dev", 50),
-            version(2, "prod", 0.1),
-        ]
-    )
-
-    assert [dot.label for dot in timeline.dots] == ["v1", "", "v2", "v3"]
-
-
-def test_one_version_alone_is_drawn_as_well() -> None:
-    timeline = Timeline.of([version(1, "dev", 0)])
-
-    assert [dot.x for dot in timeline.dots] == [LEFT]
-    assert len(timeline.ticks) == 1
+def told(found: Sequence[Period]) -> list[tuple[str, float, float | None, int | None]]:
+    """Return periods in days."""
+    return [
+        (
+            period.name,
+            (period.start - BEGIN) / timedelta(days=1),
+            None if period.end is None else (period.end - BEGIN) / timedelta(days=1),
+            period.replaced_by,
+        )
+        for period in found
+    ]
 
 
 @pytest.mark.parametrize(
-    ("days", "expected"),
+    ("rows", "expected"),
     [
-        (60, "2026-03-01"),
-        (2, "2026-03-01 12:00"),
-        (0.001, "2026-03-01 12:00:00"),
-        (0, "2026-03-01 12:00:00"),
+        (
+            [arrived(1, "prod", 0), arrived(2, "prod", 5)],
+            [("v1", 0, 5, 2), ("v2", 5, None, None)],
+        ),
+        # A lower version that comes later changes nothing.
+        ([arrived(2, "prod", 0), arrived(1, "prod", 5)], [("v2", 0, None, None)]),
+        # Both at once.
+        ([arrived(2, "prod", 0), arrived(1, "prod", 0)], [("v2", 0, None, None)]),
+        # It was taken out again: the one below is the highest once more.
+        (
+            [arrived(1, "prod", 0), version(2, "prod", (5, "arrived"), (7, "removed"), removed=7)],
+            [("v1", 0, 5, 2), ("v2", 5, 7, None), ("v1", 7, None, None)],
+        ),
+        # Nothing was left for a while.
+        (
+            [version(1, "prod", (0, "arrived"), (2, "removed"), (3, "reappeared"))],
+            [("v1", 0, 2, None), ("v1", 3, None, None)],
+        ),
+        # Only one of two files was removed, and what was written does not count.
+        (
+            [
+                version(
+                    1,
+                    "prod",
+                    *((0, "arrived"), (1, "completed"), (2, "removed"), (3, "overwritten")),
+                    *((4, "rewritten"), (5, "removed")),
+                    removed=5,
+                )
+            ],
+            [("v1", 0, 5, None)],
+        ),
+        # The view knows better than its last hundred changes.
+        ([version(1, "prod", (0, "removed"), (1, "overwritten"))], [("v1", 0, None, None)]),
+        ([version(1, "prod", (0, "arrived"), (2, "removed", 9))], [("v1", 0, None, None)]),
     ],
 )
-def test_times_are_as_fine_as_the_span_asks_for(days: float, expected: str) -> None:
-    timeline = Timeline.of([version(1, "dev", 0), version(2, "dev", days)])
+def test_what_was_in_an_environment_on_a_date_can_be_read_off(
+    rows: list[ModelHistory], expected: list[tuple[str, float, float | None, int | None]]
+) -> None:
+    assert told([*periods(rows)]) == expected
 
-    assert timeline.ticks[0] == (expected, LEFT)
-    assert timeline.ticks[-1][1] == (WIDTH - RIGHT if days else LEFT)
-    assert len({text for text, _ in timeline.ticks}) == len(timeline.ticks)
+
+def test_a_bar_is_as_long_as_its_period_and_the_last_one_ends_now() -> None:
+    rows = [arrived(1, "dev", 0), arrived(2, "dev", 5), arrived(1, "prod", 8)]
+
+    timeline = Timeline.of(rows, day(10))
+
+    bars = [(bar.period.name, bar.x, bar.width) for bar in timeline.bars]
+    assert bars == [("v2", NOW / 2, NOW / 2), ("v1", 0, NOW / 2), ("v1", NOW * 0.8, NOW * 0.2)]
+    assert [lane.environment for lane in timeline.lanes] == ["dev", "prod"]
+    assert timeline.bars[0].y < timeline.bars[2].y < timeline.height
+
+
+def test_a_version_alone_takes_little_room() -> None:
+    timeline = Timeline.of([arrived(1, "dev", 0)], day(0))
+
+    assert timeline.height <= 100
+    [bar] = timeline.bars
+    assert (bar.label, bar.x, bar.width) == ("v1", NOW, 2)
+    assert bar.label_x + 2 * CHARACTER < NOW  # next to the line of now, not through it
+
+
+def test_labels_are_in_their_bar_or_above_it_and_never_on_one_another() -> None:
+    rows = [arrived(number, "dev", number * 4) for number in range(60)]
+    rows += [arrived(number, "dev", 260 + number / 10) for number in range(60, 100)]
+
+    timeline = Timeline.of(rows, day(300))
+
+    above = [bar for bar in timeline.bars if bar.label and bar.label_y < bar.y]
+    inside = [bar for bar in timeline.bars if bar.label and bar.label_y > bar.y]
+    spans = sorted((bar.label_x, bar.label_x + len(bar.label) * CHARACTER) for bar in above)
+    assert all(end <= start for (_, end), (start, _) in pairwise(spans))
+    assert [(bar.label, bar.anchor) for bar in inside] == [("v99", "end"), ("v59", "start")]
+    assert 10 < len(above) < len(timeline.bars) - 20
+    assert len(timeline.bars) == 100
+
+
+def test_what_happened_is_marked_below_its_bar() -> None:
+    timeline = Timeline.of(
+        [
+            version(3, "dev", (0, "arrived"), (1, "overwritten"), (2, "completed")),
+            version(2, "dev", (3, "arrived")),
+            version(3, "staging", (4, "arrived")),
+            version(1, "prod", (5, "arrived"), (6, "removed"), (7, "reappeared")),
+        ],
+        day(10),
+    )
+
+    assert [(mark.kind, mark.row.environment) for mark in timeline.marks] == [
+        ("overwritten", "dev"),
+        ("arrived", "dev"),  # below a higher version, so it has no bar
+        ("promoted", "staging"),
+        ("skipped", "prod"),
+        ("removed", "prod"),
+        ("reappeared", "prod"),
+    ]
+    assert timeline.kinds == {mark.kind for mark in timeline.marks}
+    for mark in timeline.marks:
+        [lane] = [lane for lane in timeline.lanes if lane.environment == mark.row.environment]
+        assert max(bar.y for bar in timeline.bars if bar.y < mark.y) < mark.y
+        assert lane.y < mark.y
+
+
+def test_very_many_versions_and_changes_have_a_limit() -> None:
+    rows = [arrived(number, "dev", number) for number in range(150)]
+    noisy = [(150.0, "arrived"), *((150 + at / 100, "overwritten") for at in range(300))]
+    rows.append(version(150, "dev", *noisy))
+
+    timeline = Timeline.of(rows, day(160))
+
+    assert timeline.is_cut
+    assert timeline.begin == day(51)
+    assert len(timeline.bars) == 100
+    assert len(timeline.marks) == MARKS
+
+
+@pytest.mark.parametrize(
+    ("days", "first", "last"),
+    [
+        (1 / 24, "1 Mar 12:00", "13:00"),
+        (0.4, "1 Mar 12:00", "21:00"),
+        (2, "1 Mar 12:00", "12:00"),
+        (5, "2 Mar 2026", "6 Mar"),
+        (60, "9 Mar 2026", "20 Apr"),
+        (100, "9 Mar 2026", "1 Jun"),
+        (300, "Apr 2026", "Oct 2026"),
+        (200, "Apr 2026", "Sep 2026"),
+        (3000, "2028", "2034"),
+        (100_000, "2050", "2250"),
+    ],
+)
+def test_ticks_are_at_round_dates(days: float, first: str, last: str) -> None:
+    found = [*round_dates(BEGIN, day(days))]
+
+    assert (found[0][1], found[-1][1]) == (first, last)
+    assert 2 <= len(found) <= 9
+    assert all(BEGIN <= time <= day(days) for time, _ in found)
+    timeline = Timeline.of([arrived(1, "dev", 0)], day(days))
+    halves = [len(tick.text) * CHARACTER / 2 for tick in timeline.ticks]
+    ends = [tick.text_x + half for tick, half in zip(timeline.ticks, halves, strict=True)]
+    starts = [tick.text_x - half for tick, half in zip(timeline.ticks, halves, strict=True)]
+    assert all(end < start for end, start in zip(ends, starts[1:], strict=False))
+    assert starts[0] >= 0
+    assert ends[-1] <= WIDTH

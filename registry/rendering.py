@@ -1,0 +1,55 @@
+"""The page's templates: what they can say, and how they say it."""
+
+import shlex
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from pathlib import Path
+from urllib.parse import quote, urlencode
+
+import humanize
+from jinja2 import Environment as Templates
+from jinja2 import FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from registry.environment import Environment
+from registry.rows import NAMED_FILES, NAMED_VERSIONS
+
+_TEMPLATES = Path(__file__).with_name("templates")
+STYLE = (_TEMPLATES / "style.css").read_text()
+_CONSOLE = "https://console.cloud.google.com/storage/browser/_details"
+
+
+def templates(clock: Callable[[], datetime]) -> Templates:
+    """Load the templates; `clock` returns the time in UTC."""
+    loaded = Templates(
+        loader=FileSystemLoader(_TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    loaded.filters |= {
+        "ago": lambda time: f"{humanize.naturaldelta(clock() - time)} ago",
+        "size": lambda size: "-" if size is None else humanize.naturalsize(size),
+        "address": _address,
+        "shell": shlex.quote,
+        "path": quote,
+    }
+    loaded.globals |= {
+        "style": Markup(STYLE),  # noqa: S704 - our own file
+        "console": _CONSOLE,
+        "environments": list(Environment),
+        "links": None,
+        "named_files": NAMED_FILES,
+        "named_versions": NAMED_VERSIONS,
+    }
+    return loaded
+
+
+def _address(name: str, kept: Mapping[str, str], version: int | None = None) -> str:
+    """Return the address of a model or a version; some names would not survive in a path."""
+    if name in {".", ".."} or not name.isprintable():
+        number = {} if version is None else {"version": version}
+        return f"models/?{urlencode({'name': name, **number, **kept})}"
+    path = f"models/{quote(name, safe='')}" + ("" if version is None else f"/v{version}")
+    return f"{path}?{urlencode(kept)}" if kept else path

@@ -1,0 +1,242 @@
+"""The page of a model and the page of a version, with the BigQuery emulator behind them."""
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
+from html import unescape
+from typing import Any
+
+import pytest
+from flask import Flask, request
+from google.cloud import bigquery
+from werkzeug.test import TestResponse
+
+from registry import page
+from registry.inventory import Inventory
+from registry.page import Page
+from registry.rows import to_json
+from tests.conftest import insert, written
+from tests.test_page import HOSTILE, OFF, text_of
+
+NOW = datetime(2026, 3, 10, 12, tzinfo=UTC)
+CONSOLE = "https://console.cloud.google.com/storage/browser/_details"
+
+type Read = Callable[[str], TestResponse]
+
+
+def uploaded(path: str, environment: str, days: float, **columns: object) -> dict[str, object]:
+    """Make the row of an upload some days ago."""
+    time = NOW - timedelta(days=days)
+    row = written(path, environment, 0, generation=int(time.timestamp() * 1000), **columns)
+    return {**row, "upload_timestamp": time.isoformat()}
+
+
+def removed(row: Mapping[str, Any], days: float) -> dict[str, object]:
+    """Make the row of its removal some days ago."""
+    names = ("gcs_path", "generation", "upload_timestamp")
+    return {
+        **{name: row[name] for name in names},
+        "gcs_bucket": f"ml-models-{row['environment']}",
+        "removed_at": (NOW - timedelta(days=days)).isoformat(),
+        "recorded_at": NOW.isoformat(),
+        "recorded_by": "deleted",
+    }
+
+
+@pytest.fixture(scope="module")
+def table(client: bigquery.Client, dataset: str) -> str:
+    """Some models; returns the table's name."""
+    trained = json.dumps({"uploader": "ada", "zeta": "z", "auc": "0.93", "git_commit": "8d1f2ab"})
+    odd = json.dumps({"<b>": {"x": 1}, "long": "x" * 500})
+    withdrawn = uploaded("churn/v6/m", "prod", 4)
+    insert(
+        client,
+        dataset,
+        [
+            *(
+                uploaded(f"fraud/v1/{file}", where, days, metadata=trained)
+                for where, days in (("dev", 9), ("staging", 8), ("prod", 7))
+                for file in ("model.pkl", "same.txt", *["only.txt"] * (where != "prod"))
+            ),
+            uploaded("fraud/v1/model.pkl", "prod", 1, crc32c="BBBBBB==", uploader="eve"),
+            uploaded("fraud/v1/new.txt", "prod", 1, metadata=odd),
+            uploaded("fraud/v2/model.pkl", "dev", 2, file_size_bytes=5_000_000),
+            *(uploaded(f"churn/v{n}/m", "dev", 30 - n, metadata=odd) for n in range(1, 26)),
+            uploaded("churn/v5/m", "staging", 10),
+            uploaded("churn/v5/m", "prod", 9, metadata='"text"'),
+            withdrawn,
+            *(
+                uploaded(
+                    f"sixty/v{n}/part-{i:05}-of-00040.safetensors", where, days, metadata=trained
+                )
+                for n in range(1, 61)
+                for i in range(40)
+                for where, days in (("dev", 200 - n), ("staging", 199.5 - n), ("prod", 199 - n))
+            ),
+            *(uploaded(f"{OFF}/v1/{HOSTILE}{file}", "dev", 7, metadata=odd) for file in "ab"),
+            uploaded("-/v1/model.pkl", "dev", 0),
+        ],
+    )
+    assert not client.insert_rows_json(f"{dataset}.removals", [removed(withdrawn, 2)])
+    return f"{dataset}.models"
+
+
+@pytest.fixture
+def read(client: bigquery.Client, table: str) -> Read:
+    """Open the page at an address."""
+    app = Flask("page")
+    made = Page(Inventory(client, table), clock=lambda: NOW)
+    app.add_url_rule("/<path:path>", view_func=lambda **_: made.respond(request))
+    return app.test_client().get
+
+
+def block(response: TestResponse, version: str) -> str:
+    """Return what a reader sees of a version."""
+    [found] = re.findall(
+        rf'<article class="version" id="{version}">.*?</article>', response.text, re.DOTALL
+    )
+    return " ".join(unescape(re.sub(r"<[^>]*>", " ", found)).split())
+
+
+def test_first_comes_what_is_where_and_how_to_get_it(read: Read) -> None:
+    text = text_of(read("/models/fraud"))
+
+    assert text.index("dev v2 since 2026-03-08 12:00:00 UTC, 2 days ago") < text.index("Timeline")
+    assert "prod v1 since 2026-03-03 12:00:00 UTC, 7 days ago differs from staging" in text
+    assert "gs://ml-models-prod/fraud/v1/ model-registry get -e prod fraud v1 ./fraud-v1 " in text
+    assert "staging Never was here." in text_of(read("/models/-"))
+
+
+def test_a_command_to_paste_takes_a_name_as_it_is(read: Read) -> None:
+    assert "model-registry get -e dev -- - v1 ./--v1" in text_of(read("/models/-"))
+    off = text_of(read("/models/50%25%20off%3F%23"))
+    assert "model-registry get -e dev '50% off?#' v1 './50% off?#-v1'" in off
+
+
+def test_of_an_earlier_time_no_command_is_shown(read: Read) -> None:
+    text = text_of(read("/models/fraud?at=5d"))
+
+    assert "prod v1 since 2026-03-03 12:00:00 UTC" in text
+    assert "gs://ml-models-prod/fraud/v1/" in text
+    assert "model-registry get" not in text
+    assert "2026-03-05 12:00" in text  # the picture ends there
+
+
+def test_a_version_is_a_block_with_its_environments_and_the_files_that_differ(read: Read) -> None:
+    response = read("/models/fraud")
+
+    assert "dev since 2026-03-08 12:00:00 · 1 file, 5.0 MB · by ada" in block(response, "v2")
+    first = block(response, "v1")
+    assert "by ada, eve · overwritten once, last upload 2026-03-09 12:00:00 ·" in first
+    assert "Changed: model.pkl Missing here: only.txt Only here: new.txt" in first
+    assert "model.pkl 10 Bytes here same changed" in first
+    assert "only.txt 10 Bytes here same missing here" in first
+    assert "new.txt 10 Bytes - - only here" in first
+    assert "same.txt 10 Bytes here same same" in first
+    odd = re.findall(r'<tr class="odd">.*?<a [^>]*>(.*?)</a>', response.text, re.DOTALL)
+    assert odd == ["model.pkl", "new.txt", "only.txt"]
+    assert f'href="{CONSOLE}/ml-models-prod/fraud/v1/model.pkl"' in response.text
+
+
+def test_metadata_is_text_and_what_people_look_for_comes_first(read: Read) -> None:
+    shown = block(read("/models/sixty"), "v60")
+    odd = read("/models/fraud/v1")
+
+    assert "git_commit 8d1f2ab auc 0.93 zeta z 40 files" in shown
+    assert "git_commit 8d1f2ab in dev, staging" in text_of(odd)  # prod was overwritten without
+    assert "&lt;b&gt;" in odd.text
+    assert "x" * 500 in odd.text
+    assert "x" * 101 not in read("/models/fraud").text
+    assert re.search(r"<dt></dt><dd>text <", read("/models/churn").text)
+
+
+def test_what_is_in_an_environment_comes_first_however_old(read: Read) -> None:
+    response = read("/models/churn")
+    numbers = re.findall(r'<article class="version" id="v(\d+)"', response.text)
+
+    assert numbers[:4] == ["25", "5", "24", "23"]
+    assert numbers[-1] == "4"
+    assert 'href="?newest=3#versions">Older versions' in response.text
+    older = read("/models/churn?newest=3")
+    assert re.findall(r'<article class="version" id="v(\d+)"', older.text) == [
+        *("25", "5", "3", "2", "1")
+    ]
+    assert "Older versions" not in older.text
+    assert "1 file of v24" in block(response, "v24")
+    assert 'href="../models/churn/v24"' in response.text
+
+
+def test_what_was_removed_is_said_where_it_was(read: Read) -> None:
+    gone = block(read("/models/churn?newest=6"), "v6")
+
+    assert "prod removed 2026-03-08 12:00:00 , was there since 2026-03-06 12:00:00 · by ada" in gone
+    alone = text_of(read("/models/churn/v6"))
+    assert "Nothing now. v6 was removed at 2026-03-08 12:00:00 UTC." in alone
+
+
+def test_a_model_has_a_timeline_and_the_same_in_words(read: Read) -> None:
+    response = read("/models/churn")
+    text = text_of(response)
+
+    assert 'aria-describedby="timeline-words"' in response.text
+    assert text.count("the highest version there") == 1
+    for row in (
+        "prod v5 2026-03-08 12:00 now prod v6 2026-03-06 12:00 2026-03-08 12:00, removed",
+        "prod v5 2026-03-01 12:00 2026-03-06 12:00",
+        "2026-03-08 12:00 prod v6 files removed",
+        "2026-03-01 12:00 prod v5 promoted",
+    ):
+        assert row in text
+    assert "overwritten" not in text  # the legend names what is in the picture
+    assert "promoted" not in text_of(read("/models/-"))
+
+
+def test_a_version_has_an_address_of_its_own(read: Read) -> None:
+    one, none, odd = (read(f"/models/fraud/{version}") for version in ("v1", "v9", "x"))
+    text = text_of(one)
+
+    assert "fraud v1 All versions" in text
+    assert "v2" not in text
+    assert 'href="../../models/fraud">All versions' in one.text
+    assert "changed 2026-03-09 12:00:00 by eve 10 Bytes, crc32c BBBBBB== overwritten once" in text
+    assert (none.status_code, odd.status_code) == (404, 404)
+    assert "Expected v9 of" in none.text
+
+
+def test_of_many_files_the_first_are_shown(read: Read, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(page, "FILES", 1)
+    monkeypatch.setattr(page, "FILES_OF_ONE", 1)
+
+    assert 'href="../models/fraud/v1">Show more' in read("/models/fraud").text
+    one = text_of(read("/models/50%25%20off%3F%23/v1"))
+    assert "The first 1 of 2." in one
+    assert "model-registry show --files -- '50% off?#' v1" in one
+
+
+def test_as_json_a_model_is_its_versions_with_their_files(
+    read: Read, client: bigquery.Client, table: str
+) -> None:
+    rows = Inventory(client, table).model_version_files("fraud")
+
+    assert read("/models/fraud?format=json").text == to_json(rows)
+    assert read("/models/fraud/v2?format=json").json == json.loads(to_json(rows[:1]))
+
+
+def test_sixty_versions_with_forty_files_are_a_small_page(read: Read) -> None:
+    response = read("/models/sixty")
+
+    assert len(response.data) < 150_000
+    assert response.text.count("<rect") > 180
+    assert "40 files of v59" in response.text
+
+
+def test_a_picture_of_very_many_versions_begins_later(
+    read: Read, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("registry.page.DRAWN", 3)
+    monkeypatch.setattr("registry.timeline.DRAWN", 3)
+
+    text = text_of(read("/models/churn"))
+    assert "It begins 2026-03-03 12:00:00 . Older versions are only in it where" in text
+    assert "dev v22" not in text.partition("Versions All times")[0]
