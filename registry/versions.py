@@ -192,7 +192,7 @@ def _pairs(file: Artifact) -> list[Pair]:
     if metadata is None:
         return []
     if not isinstance(metadata, Mapping):
-        return [("", _text(metadata))]
+        return [("metadata", _text(metadata))]
     return [(key, _text(value)) for key, value in metadata.items() if key not in _ELSEWHERE]
 
 

@@ -167,7 +167,7 @@ def test_on_a_telephone_a_picture_opens_at_its_newest_end(visit: Visit) -> None:
     assert group.evaluate("element => element.scrollWidth > 2 * element.clientWidth")
     group.focus()
     visit.page.keyboard.press("ArrowLeft")
-    visit.page.wait_for_function("document.querySelector('.wide').scrollLeft < 0")
+    wait_until(lambda: bool(group.evaluate("element => element.scrollLeft < 0")))
 
 
 def test_a_file_that_differs_is_shown_without_a_click(visit: Visit) -> None:
