@@ -12,7 +12,7 @@ from registry.rows import Change, ModelHistory
 from registry.ticks import round_dates
 
 # All in pixels. A lane is a line of labels, a bar, and a line of marks.
-WIDTH = 1150
+WIDTH = 1010
 NOW = WIDTH - 10
 TOP = 24
 LANE = 54
