@@ -231,7 +231,6 @@ class Page:
             current=[version for version in versions if version.number in current],
             others=others[:VERSIONS],
             older=others[VERSIONS : VERSIONS + 1],
-            newest=newest,
             limit=FILES,
         )
 
