@@ -159,7 +159,7 @@ def _page() -> "Page":
     from registry.inventory import Inventory  # noqa: PLC0415
     from registry.page import Page  # noqa: PLC0415
 
-    return Page(Inventory(_CLIENT, _SETTINGS.table), clock=_now)
+    return Page(Inventory(_CLIENT, _SETTINGS.table), clock=_now, links=_SETTINGS.links)
 
 
 def _now() -> datetime:

@@ -12,6 +12,7 @@ from jinja2 import FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from registry.environment import Environment
+from registry.links import Links
 from registry.rows import NAMED_FILES, NAMED_VERSIONS
 
 _TEMPLATES = Path(__file__).with_name("templates")
@@ -19,8 +20,8 @@ STYLE = (_TEMPLATES / "style.css").read_text()
 _CONSOLE = "https://console.cloud.google.com/storage/browser/_details"
 
 
-def templates(clock: Callable[[], datetime]) -> Templates:
-    """Load the templates; `clock` returns the time in UTC."""
+def templates(clock: Callable[[], datetime], links: Links) -> Templates:
+    """Load the templates; `clock` returns the time in UTC, `links` those of metadata."""
     loaded = Templates(
         loader=FileSystemLoader(_TEMPLATES),
         autoescape=True,
@@ -39,7 +40,7 @@ def templates(clock: Callable[[], datetime]) -> Templates:
         "style": Markup(STYLE),  # noqa: S704 - our own file
         "console": _CONSOLE,
         "environments": list(Environment),
-        "links": None,
+        "links": links,
         "named_files": NAMED_FILES,
         "named_versions": NAMED_VERSIONS,
     }

@@ -2,10 +2,11 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Self
 
 from registry.errors import InvalidSettings
+from registry.links import Links
 
 DEFAULT_TABLE = "ml_registry.models"
 DEFAULT_BUCKET_PREFIX = "ml-models"
@@ -20,6 +21,7 @@ class Settings:
     table: str
     emulated: bool
     threads: int = DEFAULT_THREADS
+    links: Links = field(default_factory=Links)
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str]) -> Self:
@@ -32,6 +34,8 @@ class Settings:
           the client library's own variable; the library reads it too.
         - `THREADS`, a number: how many requests an instance answers at once, 32 by default. It is
           the framework's own variable; the framework reads it too.
+        - `LINKS`, `<key>=<address with {value}>`, several with spaces between them: where the page
+          leads from a value of metadata.
 
         Raises:
             InvalidSettings: Some are missing or unreadable; the message names each.
@@ -53,6 +57,16 @@ class Settings:
             )
         if not re.fullmatch(r"[1-9][0-9]{0,2}", threads):
             problems.append(f"THREADS: expected a number from 1 to 999, found {threads!r}")
+        try:
+            links = Links.parse(environ.get("LINKS") or "")
+        except InvalidSettings as error:
+            problems.append(str(error))
         if problems:
             raise InvalidSettings("; ".join(problems))
-        return cls(project=project, table=table, emulated=bool(emulator), threads=int(threads))
+        return cls(
+            project=project,
+            table=table,
+            emulated=bool(emulator),
+            threads=int(threads),
+            links=links,
+        )

@@ -30,7 +30,7 @@ comparison
 rows moment queries
 registration removal
 clients
-event artifact condition environment settings gcloud completion outcome log errors __init__
+event artifact condition environment links settings gcloud completion outcome log errors __init__
 """
 FLOORS = {module: floor for floor, line in enumerate(LAYOUT.split("\n")) for module in line.split()}
 ADAPTERS = {"table", "inventory", "bucket"}  # these import no other adapter

@@ -14,12 +14,14 @@ from werkzeug.test import TestResponse
 
 from registry import page
 from registry.inventory import Inventory
+from registry.links import Links
 from registry.page import Page
 from registry.rows import to_json
 from tests.conftest import insert, written
 from tests.test_page import HOSTILE, OFF, text_of
 
 NOW = datetime(2026, 3, 10, 12, tzinfo=UTC)
+COMMITS = "https://git.example.com/commit/"
 CONSOLE = "https://console.cloud.google.com/storage/browser/_details"
 
 type Read = Callable[[str], TestResponse]
@@ -86,7 +88,8 @@ def table(client: bigquery.Client, dataset: str) -> str:
 def read(client: bigquery.Client, table: str) -> Read:
     """Open the page at an address."""
     app = Flask("page")
-    made = Page(Inventory(client, table), clock=lambda: NOW)
+    links = Links.parse(f"git_commit={COMMITS}{{value}}")
+    made = Page(Inventory(client, table), clock=lambda: NOW, links=links)
     app.add_url_rule("/<path:path>", view_func=lambda **_: made.respond(request))
     return app.test_client().get
 
@@ -144,6 +147,7 @@ def test_metadata_is_text_and_what_people_look_for_comes_first(read: Read) -> No
     odd = read("/models/fraud/v1")
 
     assert "git_commit 8d1f2ab auc 0.93 zeta z 40 files" in shown
+    assert f'<a href="{COMMITS}8d1f2ab">8d1f2ab</a>' in odd.text
     assert "git_commit 8d1f2ab in dev, staging" in text_of(odd)  # prod was overwritten without
     assert "&lt;b&gt;" in odd.text
     assert "x" * 500 in odd.text

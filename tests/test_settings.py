@@ -4,6 +4,7 @@ import pytest
 
 from registry.environment import Environment
 from registry.errors import InvalidSettings, UnknownEnvironment
+from registry.links import Links
 from registry.settings import Settings
 
 
@@ -56,11 +57,16 @@ def test_every_setting_can_be_overridden() -> None:
             "REGISTRY_TABLE": "ml.model-uploads",
             "BIGQUERY_EMULATOR_HOST": "http://localhost:9050",
             "THREADS": "8",
+            "LINKS": "run=https://a.example/{value}",
         }
     )
 
     assert settings == Settings(
-        project="example.com:acme", table="ml.model-uploads", emulated=True, threads=8
+        project="example.com:acme",
+        table="ml.model-uploads",
+        emulated=True,
+        threads=8,
+        links=Links(templates={"run": "https://a.example/{value}"}),
     )
 
 
@@ -91,6 +97,7 @@ def test_an_empty_variable_is_one_that_is_not_set() -> None:
         ("THREADS", "many"),
         ("THREADS", "0"),
         ("THREADS", "-1"),
+        ("LINKS", "run=javascript:{value}"),
     ],
 )
 def test_a_bad_setting_is_named_with_what_was_expected(name: str, value: str) -> None:
