@@ -25,3 +25,6 @@ export BUILD_SERVICE_ACCOUNT="${BUILD_SERVICE_ACCOUNT:-model-registry-build}"
 # Who may deploy, such as user:ada@example.com or serviceAccount:<address>. If empty: the account that
 # runs the script.
 export DEPLOYER="${DEPLOYER:-}"
+# Where the page leads from a value of metadata: <key>=<address with {value}>, several with spaces between
+# them, such as git_commit=https://git.example.com/acme/models/commit/{value}. Empty: nowhere.
+export LINKS="${LINKS:-}"

@@ -79,7 +79,7 @@ check_setup() {
 
 # People call it from outside, so IAM protects it, not the ingress settings.
 deploy() {
-  deployment::command inventory 40
+  deployment::command inventory 40 "" "${LINKS:+LINKS=${LINKS//$'\n'/ }}"
   tool::run "${deployment[@]}" --trigger-http --max-instances=2 --memory=512MB
 }
 

@@ -210,6 +210,7 @@ def test_no_file_is_left_also_if_cleaning_up_fails(deployed: Cloud, tmp_path: Pa
         ("RECONCILE_SERVICE_ACCOUNT", "Reconcile"),
         ("BUILD_SERVICE_ACCOUNT", "b" * 31),
         ("DEPLOYER", "ada@example.com"),
+        ("LINKS", "run=https://a.example/{value},b"),
     ],
 )
 def test_a_setting_that_a_service_would_refuse_is_refused_first(

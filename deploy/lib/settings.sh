@@ -22,6 +22,10 @@ settings::check() {
     "at most 45 small letters, digits and dashes, the first a letter"
   [[ -z $DEPLOYER ]] || settings::expect DEPLOYER '(user|group|serviceAccount|domain|principal|principalSet):[^[:space:]]+' \
     "user:, group: or serviceAccount: and an address"
+  # A comma would end the variable in the deploy command.
+  local part='[^[:space:],{}]' # of an address
+  [[ -z $LINKS ]] || settings::expect LINKS "[[:space:]]*([^[:space:],=]+=https?://[^[:space:],{}/]+/$part*\\{value\\}$part*([[:space:]]+|\$))+" \
+    "<key>=https://<host>/<path>/{value}, without commas"
 }
 
 # settings::expect NAME PATTERN WORDS
