@@ -46,6 +46,43 @@ class Compared(Row):
     change: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Side:
+    """A version in an environment."""
+
+    version: int
+    environment: str
+
+    def __str__(self) -> str:
+        """Return what people call it."""
+        return f"v{self.version} in {self.environment}"
+
+    def of(self, files: Sequence[ComparedFile]) -> list[ComparedFile]:
+        """Return its files."""
+        return [
+            file
+            for file in files
+            if (file.model_version, file.environment) == (self.version, self.environment)
+        ]
+
+    def problem(self, files: Sequence[ComparedFile]) -> str | None:
+        """Return what is there instead, if none of its files is."""
+        if self.of(files):
+            return None
+        places = sorted({file.environment for file in files if file.model_version == self.version})
+        return f"found it in {', '.join(places)}" if places else "found no files of it"
+
+
+def sides(
+    files: Sequence[ComparedFile], first: int, second: int, places: Sequence[str]
+) -> tuple[Side, Side]:
+    """Return two versions in the first of the places that has both; without one, in the first."""
+    there = {(file.model_version, file.environment) for file in files}
+    both = [place for place in places if {(first, place), (second, place)} <= there]
+    where = [*both, *places][0]
+    return Side(first, where), Side(second, where)
+
+
 def compare(first: Sequence[ComparedFile], second: Sequence[ComparedFile]) -> list[Compared]:
     """Compare two versions: the files by name, then the metadata of all files by key."""
     return [*_files(first, second), *_metadata(first, second)]

@@ -7,7 +7,7 @@ from datetime import datetime
 import click
 
 from registry import output
-from registry.comparison import Compared, are_same, compare
+from registry.comparison import Compared, Side, are_same, compare, sides
 from registry.comparison_table import differences
 from registry.environment import Environment
 from registry.inventory import Filter
@@ -24,11 +24,8 @@ from registry.options import (
     with_version_of_path,
 )
 from registry.question import Question
-from registry.rows import ComparedFile
 
 DIFFERENT = 1
-
-type _Side = tuple[int, str]
 
 _ENVIRONMENT = click.Choice([environment.value for environment in Environment])
 
@@ -102,41 +99,16 @@ def compare_versions(  # noqa: PLR0913 - one for each option
     files = question.inventory.compared_files(model, versions[0], versions[-1], wanted)
     question.expect_model(files, model)
     if between:
-        first, second = (versions[0], between[0]), (versions[0], between[1])
+        first, second = (Side(versions[0], place) for place in between)
     else:
-        where = _both_are_in(files, versions, places)
-        first, second = (versions[0], where), (versions[1], where)
+        first, second = sides(files, versions[0], versions[1], places)
+    name = output.printable(model)
     for side in (first, second):
-        _expect(model, side, files)
-    rows = compare(_of(files, first), _of(files, second))
-    title = f"{_name(model, first)} → {_name(model, second)}"
+        if problem := side.problem(files):
+            click.echo(f"Error: expected {name}/{side}, {problem}", err=True)
+            sys.exit(NOT_FOUND)
+    rows = compare(first.of(files), second.of(files))
+    title = f"{name}/{first} → {name}/{second}"
     output.print_rows(format, rows, Compared, lambda: differences(rows, title))
     if not are_same(rows):
         sys.exit(DIFFERENT)
-
-
-def _of(files: Sequence[ComparedFile], side: _Side) -> list[ComparedFile]:
-    return [file for file in files if (file.model_version, file.environment) == side]
-
-
-def _both_are_in(
-    files: Sequence[ComparedFile], versions: Sequence[int], places: Sequence[str]
-) -> str:
-    """Return the first environment that has both versions; without one, the first."""
-    there = {(file.model_version, file.environment) for file in files}
-    both = [place for place in places if all((version, place) in there for version in versions)]
-    return [*both, *places][0]
-
-
-def _name(model: str, side: _Side) -> str:
-    return f"{output.printable(model)}/v{side[0]} in {side[1]}"
-
-
-def _expect(model: str, side: _Side, files: Sequence[ComparedFile]) -> None:
-    """Exit 1 if a version is not where it should be."""
-    if _of(files, side):
-        return
-    places = sorted({file.environment for file in files if file.model_version == side[0]})
-    found = f"it in {', '.join(places)}" if places else "no files of it"
-    click.echo(f"Error: expected {_name(model, side)}, found {found}", err=True)
-    sys.exit(NOT_FOUND)
