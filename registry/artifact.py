@@ -76,6 +76,17 @@ class ArtifactPath:
         return f"{self.model_name} v{self.model_version} {self.file_name}"
 
 
+def read_version(text: str) -> int | None:
+    """
+    Read a version as people write it; None if it is none.
+
+    >>> [read_version(text) for text in ("3", "v3", "v03", "third")]
+    [3, 3, 3, None]
+    """
+    match = re.fullmatch(r"v?0*([0-9]{1,19})", text)
+    return int(match[1]) if match and int(match[1]) <= INT64_MAX else None
+
+
 def _match(name: str) -> re.Match[str] | None:
     match = _ARTIFACT.fullmatch(name)
     return match if match and int(match["digits"]) <= INT64_MAX else None

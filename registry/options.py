@@ -10,11 +10,11 @@ from click.shell_completion import CompletionItem
 from google.cloud import bigquery
 
 from registry import completion, gcloud, moment, output
-from registry.artifact import INT64_MAX
+from registry.artifact import read_version
 from registry.clients import connect
 from registry.condition import Condition
 from registry.environment import Environment
-from registry.errors import InvalidCondition, InvalidMoment
+from registry.errors import InvalidCondition, InvalidMoment, shorten
 from registry.inventory import Inventory
 from registry.settings import DEFAULT_BUCKET_PREFIX, DEFAULT_TABLE, Settings
 
@@ -117,10 +117,10 @@ class Version(click.ParamType[int]):
 
     def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> int:
         """Read it."""
-        digits = value.removeprefix("v")
-        if not (digits.isascii() and digits.isdigit() and int(digits) <= INT64_MAX):
-            self.fail(f"expected a version such as v3, found {value!r}", param, ctx)
-        return int(digits)
+        version = read_version(value)
+        if version is None:
+            self.fail(f"expected a version such as v3, found {shorten(value)}", param, ctx)
+        return version
 
 
 def with_version_of_path(versions: Sequence[int]) -> Sequence[int]:

@@ -1,7 +1,5 @@
 """The page: requests and answers. It only reads."""
 
-import base64
-import hashlib
 import json
 from collections.abc import Callable, Sequence
 from datetime import datetime
@@ -11,7 +9,8 @@ from urllib.parse import urlencode
 from flask import Request, Response
 
 from registry import cache
-from registry.artifact import INT64_MAX
+from registry.artifact import INT64_MAX, read_version
+from registry.compare_form import CompareForm
 from registry.condition import Condition, parse_search
 from registry.environment import Environment
 from registry.errors import InvalidCondition, InvalidMoment, QueryFailed
@@ -19,8 +18,9 @@ from registry.inventory import EVERYTHING, Filter, Inventory
 from registry.links import NO_LINKS, Links
 from registry.moment import parse, parse_past
 from registry.overview import Model, sort_models, totals
-from registry.rendering import STYLE, templates
-from registry.rows import Row, to_json
+from registry.rendering import templates
+from registry.responses import json_of, response_of, wants_json
+from registry.rows import ComparedFile
 from registry.timeline import DRAWN, Timeline
 from registry.versions import Place, Version
 
@@ -30,16 +30,6 @@ VERSIONS = 20  # on a model's page
 FILES = 50  # of a version on it
 FILES_OF_ONE = 1000  # at the version's own address
 CHANGES = 200
-
-_STYLE_HASH = base64.b64encode(hashlib.sha256(STYLE.encode()).digest()).decode()
-_HEADERS = {
-    # The page has no scripts, and loads nothing from elsewhere.
-    "Content-Security-Policy": f"default-src 'none'; style-src 'sha256-{_STYLE_HASH}';"
-    " form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
-    "Cache-Control": "private, no-cache",
-    "Referrer-Policy": "no-referrer",
-    "X-Content-Type-Options": "nosniff",
-}
 
 
 class Page:
@@ -58,11 +48,12 @@ class Page:
         self._model_version_files = cache.kept_for_a_moment(inventory.model_version_files)
         self._model_history = cache.kept_for_a_moment(inventory.model_history)
         self._changes = cache.kept_for_a_moment(inventory.changes)
+        self._compared_files = cache.kept_for_a_moment(inventory.compared_files)
         self._templates = templates(clock, links)
 
     def respond(self, request: Request) -> Response:
         """
-        Answer `/`, `/models/<name>`, `/models/<name>/v<N>` and `/changes`, as HTML or as JSON.
+        Answer `/`, `/models/<name>`, its `/v<N>`, `/changes` and `/compare`, as HTML or as JSON.
 
         With `at`, they show what was true at that time.
 
@@ -96,9 +87,11 @@ class Page:
             return self._overview(request, as_of)
         if request.path == "/changes":
             return self._list_changes(request, as_of)
+        if request.path == "/compare":
+            return self._compare(request, as_of)
         if request.path.startswith("/models/"):
             name, _, version = request.path.removeprefix("/models/").partition("/")
-            asked = version.removeprefix("v") or request.args.get("version")
+            asked = version or request.args.get("version")
             try:
                 only = None if asked is None else _version(asked)
             except ValueError:
@@ -114,17 +107,18 @@ class Page:
             conditions = parse_search(search)
         except InvalidCondition as error:
             problem = str(error)
-            if _wants_json(request):
+            if wants_json(request):
                 return self._message(request, HTTPStatus.BAD_REQUEST, problem)
         rows = self._latest_models(Filter(as_of=as_of, where=conditions))
         models = Model.of(rows)
+        attention = request.args.get("attention") == "1"
         attention = request.args.get("attention") == "1"
         text = "" if conditions or problem else search
         found = sort_models(
             [m for m in models if m.mentions(text) and (m.needs_attention or not attention)], sort
         )
-        if _wants_json(request):
-            return _json([row for model in found for row in model.latest.values()])
+        if wants_json(request):
+            return json_of([row for model in found for row in model.latest.values()])
         pages = max(1, -(-len(found) // MODELS))
         page = min(max(1, request.args.get("page", 1, type=int)), pages)
         response = self._html(
@@ -161,8 +155,8 @@ class Page:
             as_of=as_of,
         )
         rows = self._changes(model or None, wanted)
-        if _wants_json(request):
-            return _json(rows[:CHANGES])
+        if wants_json(request):
+            return json_of(rows[:CHANGES])
         return self._html(
             request,
             "changes.html",
@@ -174,13 +168,29 @@ class Page:
             since=since,
         )
 
+    def _compare(self, request: Request, as_of: datetime | None) -> Response:
+        def ask(
+            model: str, first: int, second: int, places: Sequence[str]
+        ) -> Sequence[ComparedFile]:
+            wanted = Filter(environments=tuple(places), as_of=as_of)
+            return self._compared_files(model, first, second, wanted)
+
+        form = CompareForm.of(request.args, ask)
+        if wants_json(request):
+            if form.problem:
+                return self._message(request, form.status, form.problem)
+            return json_of(form.rows)
+        response = self._html(request, "compare.html", as_of, form=form, limit=FILES_OF_ONE)
+        response.status_code = form.status
+        return response
+
     def _model(
         self, request: Request, name: str, as_of: datetime | None, only: int | None
     ) -> Response:
         newest = request.args.get("newest", INT64_MAX, type=_version)
         if only is not None:
             newest, versions, files = only, 1, FILES_OF_ONE
-        elif _wants_json(request):
+        elif wants_json(request):
             versions, files = VERSIONS, FILES
         else:
             return self._history(request, name, as_of, newest)
@@ -191,8 +201,8 @@ class Page:
             which = "versions of" if only is None else f"v{only} of"
             text = f"Expected {which} {name!r}, found none that are registered."
             return self._message(request, HTTPStatus.NOT_FOUND, text, as_of)
-        if _wants_json(request):
-            return _json(rows)
+        if wants_json(request):
+            return json_of(rows)
         return self._html(
             request,
             "version.html",
@@ -252,9 +262,11 @@ class Page:
             until_now=urlencode([pair for pair in query if pair[0] != "at"]),
             as_json=urlencode([*query, ("format", "json")]),
             query=request.args.to_dict(),
+            rest=[pair for pair in query if pair[0] not in {"at", "page"}],
+            path=request.path,
             **values,
         )
-        return _response(text, "text/html")
+        return response_of(text, "text/html")
 
     def _message(
         self,
@@ -264,8 +276,8 @@ class Page:
         as_of: datetime | None = None,
         **headers: object,
     ) -> Response:
-        if _wants_json(request):
-            response = _response(json.dumps({"error": text}), "application/json")
+        if wants_json(request):
+            response = response_of(json.dumps({"error": text}), "application/json")
         else:
             response = self._html(request, "message.html", as_of, title=status.phrase, text=text)
         response.status_code = status
@@ -275,20 +287,8 @@ class Page:
         return response
 
 
-def _wants_json(request: Request) -> bool:
-    return request.args.get("format") == "json"
-
-
-def _response(text: str, kind: str) -> Response:
-    return Response(text, headers=_HEADERS, content_type=f"{kind}; charset=utf-8")
-
-
-def _json(rows: Sequence[Row]) -> Response:
-    return _response(to_json(rows), "application/json")
-
-
 def _version(text: str) -> int:
-    number = int(text)
-    if not 0 <= number <= INT64_MAX:
+    version = read_version(text)
+    if version is None:
         raise ValueError(text)
-    return number
+    return version

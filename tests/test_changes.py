@@ -295,18 +295,21 @@ def test_the_overview_names_every_version_of_prod_that_differs(http: FlaskClient
     assert '<span class="mark incomplete">incomplete copy of staging</span>' in response.text
 
 
-def test_the_page_of_a_model_marks_what_is_there_and_differs(http: FlaskClient) -> None:
+def test_the_page_of_a_version_marks_what_is_there_and_differs(http: FlaskClient) -> None:
     """Not what was removed from a version that differs."""
-    fraud, copied, gone = (http.get(f"/models/{name}") for name in ("fraud", "copy", "gone"))
+    fraud, copied = (http.get(f"/models/{name}") for name in ("fraud/v3", "copy"))
 
-    odd = re.findall(r'<tr class="odd">.*?<a [^>]*>(.*?)</a>', fraud.text, re.DOTALL)
-    assert odd == ["a"]
-    assert re.search(r"c removed .{,20} ago", text_of(fraud))
-    assert "Different in staging: a" in text_of(fraud)
-    assert "Only in staging: b, c" in text_of(copied)
-    assert copied.text.count("<details open>") == 1
-    assert re.search(r"v2 prod removed .{,20} ago", text_of(gone))
-    assert "v2 in prod, 2026-03-01 12:07:00 UTC: removed" in gone.text
+    assert re.findall(r'<tr class="odd">.*?<a [^>]*>(.*?)</a>', fraud.text, re.DOTALL) == ["a"]
+    assert "c 10 Bytes - - removed removed 2026-03-01 12:25:00" in text_of(fraud)
+    assert "Changed: a" in text_of(fraud)
+    assert "Missing here: b , c" in text_of(copied)
+
+
+def test_the_page_of_a_model_says_what_was_removed(http: FlaskClient) -> None:
+    text = text_of(http.get("/models/gone"))
+
+    assert "prod removed 2026-03-01 12:50:00 , was there since 2026-03-01 12:07:00" in text
+    assert "2026-03-01 12:50 prod v2 files removed" in text
 
 
 def test_a_time_stays_in_the_links_and_there_is_a_way_back(http: FlaskClient) -> None:
@@ -320,7 +323,7 @@ def test_a_time_stays_in_the_links_and_there_is_a_way_back(http: FlaskClient) ->
     assert "attention=1" in http.get(f"/?{at}").text  # c was there, and not in staging
     assert "v4" not in overview
     for link in (
-        f'<a href="./?{at}">Model registry</a>',
+        f'<a href="./?{at}" aria-current="page">Model registry</a>',
         f'<a href="./changes?{at}">Changes</a>',
         f'<a href="models/fraud?{at}">fraud</a>',
         f'<a href="?{at}&amp;q=fraud&amp;sort=prod">prod <span class="by">by upload</span></a>',

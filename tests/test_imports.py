@@ -17,7 +17,8 @@ commands
 question
 options comparison_table terminal output grid
 page
-rendering overview timeline versions
+responses
+rendering overview timeline versions compare_form
 ticks
 cache
 handler

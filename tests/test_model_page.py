@@ -244,3 +244,55 @@ def test_a_picture_of_very_many_versions_begins_later(
     text = text_of(read("/models/churn"))
     assert "It begins 2026-03-03 12:00:00 . Older versions are only in it where" in text
     assert "dev v22" not in text.partition("Versions All times")[0]
+
+
+def test_two_environments_are_compared_a_click_away(read: Read) -> None:
+    version = read("/models/fraud?at=1h")
+    [address] = re.findall(r'href="\.\./(compare\?[^"]*to=prod)"', version.text)
+
+    compared = read(f"/{unescape(address)}")
+
+    text = text_of(compared)
+    assert "fraud : v1 in staging → v1 in prod" in text
+    assert "1 added, 1 removed, 1 changed, 1 the same" in text
+    assert re.search(r"model\.pkl 10 Bytes AAAAAA== 10 Bytes BBBBBB== changed", text)
+    assert "auc 0.93 - removed" not in text  # same.txt still has it
+    assert f'<a href="{COMMITS}8d1f2ab">8d1f2ab</a>' in compared.text
+    rows = read(f"/{unescape(address)}&format=json").get_json()
+    assert {row["name"]: row["difference"] for row in rows if row["kind"] == "file"} == {
+        "model.pkl": "changed",
+        "new.txt": "added",
+        "only.txt": "removed",
+        "same.txt": "same",
+    }
+
+
+def test_compare_shows_its_form_and_says_what_it_cannot_compare(read: Read) -> None:
+    assert 'name="model" value="fraud"' in read("/compare?model=fraud").text
+    wrong = read("/compare?model=fraud&first=v1&second=v2&from=prod")
+    assert wrong.status_code == 404
+    assert "Expected v2 in prod, found no files of it." in wrong.text
+    error = read("/compare?model=fraud&first=x&format=json")
+    assert (error.status_code, error.get_json()) == (
+        400,
+        {"error": "Expected a version such as v3, found 'x'."},
+    )
+
+
+def test_a_long_comparison_is_cut_and_says_so(read: Read, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(page, "FILES_OF_ONE", 1)
+
+    text = text_of(read("/compare?model=fraud&first=v1&from=staging&to=prod"))
+
+    assert "The first 1 of 3. All of them, as JSON" in text
+    assert "only.txt" not in text
+
+
+def test_each_page_leads_to_another_time_of_itself(read: Read) -> None:
+    response = read("/compare?model=fraud&first=v1&from=dev&to=staging&at=2026-03-05T10:00")
+
+    assert "2026-03-05 10:00 UTC As of, in UTC Show" in text_of(response)
+    for hidden in ("model", "first", "from", "to"):
+        assert f'<input type="hidden" name="{hidden}"' in response.text
+    assert 'id="at" name="at" step="1" max="2026-03-10T12:00:00"' in response.text
+    assert 'href="./compare?at=2026-03-05T10%3A00" aria-current="page"' in response.text

@@ -278,7 +278,8 @@ def test_an_error_is_json_if_json_was_asked_for(http: FlaskClient) -> None:
 def test_links_hold_below_any_path(http: FlaskClient, path: str, home: str) -> None:
     response = http.get(path)
 
-    assert f'<a href="{home}">Model registry</a>' in response.text
+    current = ' aria-current="page"' if path == "/" else ""
+    assert f'<a href="{home}"{current}>Model registry</a>' in response.text
     assert not re.search(r'href="/', response.text)
 
 
