@@ -22,7 +22,7 @@ class _Problem(Exception):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CompareForm:
     """
-    What was typed, and the rows that differ or what is wrong.
+    What was typed or chosen for it, and the rows that differ or what is wrong.
 
     Without a second version, the first one is compared in two environments. Without environments,
     both are taken from the first one that has both.
@@ -55,8 +55,15 @@ class CompareForm:
             if problem := side.problem(files):
                 said = f"Expected {side}, {problem}."
                 return cls(typed=typed, status=HTTPStatus.NOT_FOUND, problem=said)
+        compared = {
+            **typed,
+            "first": f"v{found[0].version}",
+            "from": found[0].environment,
+            "second": f"v{found[1].version}",
+            "to": found[1].environment,
+        }
         rows = compare(found[0].of(files), found[1].of(files))
-        return cls(typed=typed, sides=found, rows=rows)
+        return cls(typed=compared, sides=found, rows=rows)
 
     @property
     def counts(self) -> dict[str, int]:

@@ -130,7 +130,7 @@ def test_a_model_has_its_picture_its_versions_and_their_files(visit: Visit) -> N
     assert href.startswith("https://console.cloud.google.com/storage/browser/_details/ml-models-")
     visit.page.get_by_text("The timeline as a table").click()
     expect(visit.page.get_by_role("cell", name="now").first).to_be_visible()
-    visit.page.get_by_role("link", name="Model registry").click()
+    visit.page.get_by_role("link", name="Models", exact=True).click()
     expect(visit.page.get_by_role("heading", name="Models")).to_be_visible()
 
 

@@ -323,7 +323,7 @@ def test_a_time_stays_in_the_links_and_there_is_a_way_back(http: FlaskClient) ->
     assert "attention=1" in http.get(f"/?{at}").text  # c was there, and not in staging
     assert "v4" not in overview
     for link in (
-        f'<a href="./?{at}" aria-current="page">Model registry</a>',
+        f'<a href="./?{at}" aria-current="page">Models</a>',
         f'<a href="./changes?{at}">Changes</a>',
         f'<a href="models/fraud?{at}">fraud</a>',
         f'<a href="?{at}&amp;q=fraud&amp;sort=prod">prod <span class="by">by upload</span></a>',

@@ -44,6 +44,9 @@ def test_versions_and_environments_are_chosen(
     assert [str(side) for side in form.sides] == sides
     assert asked[3] == (places or ["prod", "staging"])
     assert form.counts == {"same": 1}
+    assert form.counts == {"same": 1}
+    typed = [form.typed[name] for name in ("first", "from", "second", "to")]
+    assert typed == [*sides[0].split(" in "), *sides[1].split(" in ")]
 
 
 @pytest.mark.parametrize("address", ["", "model=m", "model=m&from=dev&to=prod"])

@@ -291,7 +291,7 @@ def test_a_long_comparison_is_cut_and_says_so(read: Read, monkeypatch: pytest.Mo
 def test_each_page_leads_to_another_time_of_itself(read: Read) -> None:
     response = read("/compare?model=fraud&first=v1&from=dev&to=staging&at=2026-03-05T10:00")
 
-    assert "2026-03-05 10:00 UTC As of, in UTC Show" in text_of(response)
+    assert "As of 2026-03-05 10:00 UTC As of, in UTC Show" in text_of(response)
     for hidden in ("model", "first", "from", "to"):
         assert f'<input type="hidden" name="{hidden}"' in response.text
     assert 'id="at" name="at" step="1" max="2026-03-10T12:00:00"' in response.text

@@ -279,7 +279,7 @@ def test_links_hold_below_any_path(http: FlaskClient, path: str, home: str) -> N
     response = http.get(path)
 
     current = ' aria-current="page"' if path == "/" else ""
-    assert f'<a href="{home}"{current}>Model registry</a>' in response.text
+    assert f'<a href="{home}"{current}>Models</a>' in response.text
     assert not re.search(r'href="/', response.text)
 
 
