@@ -1,0 +1,153 @@
+"""The page in each of its states, in Chromium: everyone can use it, on screens of all sizes."""
+
+import threading
+from collections.abc import Callable, Iterator
+from importlib.resources import files
+from typing import Any
+
+import pytest
+from flask import Flask, Response, request
+from playwright.sync_api import Browser, Page
+from werkzeug.middleware.dispatcher import DispatcherMiddleware
+from werkzeug.serving import make_server
+
+from registry.errors import QueryFailed
+from registry.links import Links
+from registry.page import Page as Registry
+from tests import ROOT
+from tests.page_states import NOW, Rows, State, states
+from tests.test_browser import browser
+
+__all__ = ["browser"]  # the fixture
+
+AXE = files("axe_playwright_python").joinpath("axe.min.js").read_text()
+SCREENS = ROOT / ".local/screens"
+TALLEST = 6000  # pixels of a picture: those of 300 models would take a second each
+STATES = list(states())
+
+# What has the focus, and whether it can be seen: it is on the screen, nothing is above it.
+FOCUSED = """
+() => {
+  const element = document.activeElement;
+  if (element === document.body) return null;
+  const box = [...element.getClientRects()].find(box => box.width && box.height) ?? new DOMRect();
+  const x = box.left + Math.min(box.width, 20) / 2, y = box.top + Math.min(box.height, 20) / 2;
+  const top = document.elementFromPoint(x, y);
+  const style = getComputedStyle(element);
+  return {
+    html: element.outerHTML.slice(0, 200),
+    name: element.className,
+    seen: Boolean(top && (element.contains(top) || top.contains(element))),
+    outlined: style.outlineStyle === "solid" && parseFloat(style.outlineWidth) >= 2,
+  };
+}
+"""
+
+
+def app_of(state: State) -> Flask:
+    """Serve the page in one state."""
+    links = Links.parse("git_commit=https://git.example.com/commit/{value}")
+    page = Registry(Rows(state.rows), lambda: NOW, links)
+    app = Flask(state.name)
+
+    @app.get("/", defaults={"path": ""})
+    @app.get("/<path:path>")
+    def answer(path: str) -> Response:  # noqa: ARG001 - the page reads it from the request
+        try:
+            return page.respond(request)
+        except QueryFailed as error:
+            return page.explain(request, error)
+
+    return app
+
+
+@pytest.fixture(scope="module")
+def served() -> Iterator[str]:
+    """The page in each state, below the state's name."""
+    apps = DispatcherMiddleware(Flask("none"), {f"/{one.name}": app_of(one) for one in STATES})
+    server = make_server("127.0.0.1", 0, apps, threaded=True)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.port}/"
+    server.shutdown()
+    thread.join()
+
+
+@pytest.fixture(scope="module")
+def tab(browser: Browser) -> Iterator[Page]:
+    """A tab in which axe may run; the page's own policy allows no scripts."""
+    context = browser.new_context(bypass_csp=True)
+    yield context.new_page()
+    context.close()
+
+
+@pytest.fixture
+def show(tab: Page, served: str) -> Callable[[State], Page]:
+    """Open a state of the page."""
+
+    def show(state: State) -> Page:
+        tab.goto(f"{served}{state.name}/{state.path}")
+        return tab
+
+    return show
+
+
+def violations(page: Page, *rules: str) -> list[tuple[str, str]]:
+    """Return the rules that a page breaks, each with the first place; no `rules` are all."""
+    options: dict[str, Any] = {"resultTypes": ["violations"]}
+    if rules:
+        options["runOnly"] = {"type": "rule", "values": rules}
+    found = page.evaluate("options => axe.run(options)", options)["violations"]
+    return [(each["id"], each["nodes"][0]["html"][:200]) for each in found]
+
+
+@pytest.mark.parametrize("state", STATES, ids=lambda state: state.name)
+def test_each_state_fits_and_can_be_used_by_everyone(
+    show: Callable[[State], Page], state: State
+) -> None:
+    """The pictures in .local/screens/ are for people to look at."""
+    page = show(state)
+    page.evaluate(AXE)
+    wrong: list[object] = []
+    for width in (1280, 360):
+        page.set_viewport_size({"width": width, "height": 740})
+        found = page.evaluate("document.documentElement.scrollWidth")
+        if found > width:
+            wrong.append((width, f"found {found} px"))
+        for scheme in ("light", "dark"):
+            page.emulate_media(color_scheme=scheme)
+            height = min(TALLEST, page.evaluate("document.documentElement.scrollHeight"))
+            page.screenshot(
+                path=SCREENS / f"{state.name}-{width}-{scheme}.png",
+                full_page=True,
+                clip={"x": 0, "y": 0, "width": width, "height": height},
+            )
+            # A scheme changes nothing but colours.
+            wrong += violations(page, *(["color-contrast"] if scheme == "dark" else []))
+
+    assert wrong == []
+    page.keyboard.press("Tab")
+    assert page.evaluate(FOCUSED)["name"] == "skip"
+
+
+@pytest.mark.parametrize("width", [1280, 360])
+@pytest.mark.parametrize(
+    "state", [state for state in STATES if state.is_usual], ids=lambda state: state.name
+)
+def test_what_has_the_focus_can_be_seen(
+    show: Callable[[State], Page], state: State, width: int
+) -> None:
+    page = show(state)
+    page.set_viewport_size({"width": width, "height": 740})
+
+    wrong, stops = [], 0
+    for key in ("Tab", "Shift+Tab"):
+        page.keyboard.press(key)
+        while focused := page.evaluate(FOCUSED):
+            stops += 1
+            if not (focused["seen"] and focused["outlined"]):
+                wrong.append((key, focused))
+            page.keyboard.press(key)
+
+    assert wrong == []
+    assert stops > 20
