@@ -1,7 +1,7 @@
 """The states of the page: what is registered in each, and which address is opened."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -9,7 +9,15 @@ from registry.artifact import INT64_MAX
 from registry.environment import Environment
 from registry.errors import QueryFailed
 from registry.inventory import EVERYTHING, Filter, Inventory
-from registry.rows import Artifact, Change, LatestModel, ModelHistory, ModelVersionFiles, Row
+from registry.rows import (
+    Artifact,
+    Change,
+    ComparedFile,
+    LatestModel,
+    ModelHistory,
+    ModelVersionFiles,
+    Row,
+)
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 LONG = "x" * 500
@@ -232,6 +240,10 @@ def states() -> Iterator[State]:
         ("changes-many", "changes?at=1d&environment=prod", changes(TWELVE * 4)),
         ("changes-hostile", "changes",
          changes(HOSTILE, uploaders=[LONG, "مستخدم " * 40], git_commit=LONG)),
+        ("compare-none", "compare", []),
+        ("compare-problem", f"compare?model={LONG}&first={LONG}", []),
+        ("compare-40", "compare?model=churn&first=5&from=staging&to=prod", DIFFERING),
+        ("compare-hostile", f"compare?model={LONG}&first=3&from=dev&to=prod", ODD),
         ("message-404", f"models/{LONG}", []),
         ("message-503", "", QueryFailed(f"expected d to answer, found {LONG}: ask again")),
     ):  # fmt: skip
@@ -241,6 +253,7 @@ def states() -> Iterator[State]:
         ("model", "models/churn", USUAL),
         ("version", "models/churn/v5", USUAL),
         ("changes", "changes", changes(TWELVE[:3])),
+        ("compare", "compare?model=churn&first=5&from=staging&to=prod", USUAL),
     ):
         yield State(name=name, path=path, rows=rows, is_usual=True)
 
@@ -264,6 +277,16 @@ class Rows(Inventory):
         self, *_: object, newest: int = INT64_MAX, **__: object
     ) -> list[ModelVersionFiles]:
         return [row for row in self._of(ModelHistory) if row.model_version == newest]
+
+    def compared_files(
+        self, _: str, first: int, second: int, __: Filter = EVERYTHING
+    ) -> list[ComparedFile]:
+        return [
+            ComparedFile(**asdict(file), counts=True)
+            for row in self._of(ModelHistory)
+            if row.model_version in {first, second}
+            for file in row.artifacts
+        ]
 
     def _of[R: Row](self, kind: type[R]) -> list[R]:
         if isinstance(self._registered, QueryFailed):
