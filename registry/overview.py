@@ -43,10 +43,10 @@ class Model:
 
     @property
     def needs_attention(self) -> bool:
-        """Whether prod has a version that differs from staging's, or only a part of it."""
+        """Whether prod has a version that may not be what staging has: what the page marks."""
         prod = self.latest.get(Environment.PROD)
         return bool(self.differing) or (
-            prod is not None and prod.comparison == Comparison.INCOMPLETE
+            prod is not None and prod.comparison in {Comparison.INCOMPLETE, Comparison.UNKNOWN}
         )
 
     def next_of(self, row: LatestModel) -> int | None:

@@ -112,7 +112,6 @@ class Page:
         rows = self._latest_models(Filter(as_of=as_of, where=conditions))
         models = Model.of(rows)
         attention = request.args.get("attention") == "1"
-        attention = request.args.get("attention") == "1"
         text = "" if conditions or problem else search
         found = sort_models(
             [m for m in models if m.mentions(text) and (m.needs_attention or not attention)], sort
