@@ -97,7 +97,9 @@ def test_the_overview_shows_each_model_in_each_environment(http: FlaskClient) ->
 
     assert len(names(response)) == 6
     assert re.search(r"fraud v2 5.0 MB 2026-03-01 12:08 by ada v1 30 Bytes next: v2 .* ago", text)
-    assert re.search(r"v1 20 Bytes next: v2 2026-03-01 12:09 by ada, eve differs from staging", text)
+    assert re.search(
+        r"v1 20 Bytes next: v2 2026-03-01 12:09 by ada, eve differs from staging", text
+    )
     assert "same as dev? no checksum" in text
     assert "never was in staging" in text
     assert "6 models · versions: dev 6 (5.0 MB) , staging 2" in text

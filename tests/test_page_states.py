@@ -3,11 +3,12 @@
 import threading
 from collections.abc import Callable, Iterator
 from importlib.resources import files
+from pathlib import Path
 from typing import Literal
 
 import pytest
 from flask import Flask, Response, request
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser, FloatRect, Page
 from werkzeug.middleware.dispatcher import DispatcherMiddleware
 from werkzeug.serving import make_server
 
@@ -23,14 +24,13 @@ __all__ = ["browser"]  # the fixture
 AXE = files("axe_playwright_python").joinpath("axe.min.js").read_text()
 SCREENS = ROOT / ".local/screens"
 TALLEST = 4000  # pixels of a picture: those of 300 models would take a second each
-# What is looked at, and how: a scheme changes nothing but colours, and a width all but them.
-VIEWS: list[tuple[int, Literal["light", "dark"], dict[str, object] | None]] = [
-    (1280, "light", {}),
-    (1280, "dark", {"runOnly": {"type": "rule", "values": ["color-contrast"]}}),
-    (360, "light", {"rules": {"color-contrast": {"enabled": False}}}),
-    (360, "dark", None),
-]
-LATER = ["tbody tr:nth-child(n+12)", ".version:nth-of-type(n+8)"]
+type Scheme = Literal["light", "dark"]
+VIEWS: list[tuple[int, Scheme]] = [(w, s) for w in (1280, 360) for s in ("light", "dark")]
+# axe looks at some rows of a long list: the others are like them, and would take seconds.
+SHORTEN = """
+document.querySelectorAll("tbody tr:nth-child(n+7), .version:nth-of-type(n+6)")
+  .forEach(element => element.remove())
+"""
 STATES = list(states())
 
 # What has the focus, and whether it can be seen: it is on the screen, nothing is above it.
@@ -100,66 +100,71 @@ def show(tab: Page, served: str) -> Callable[[State], Page]:
     return show
 
 
-def violations(page: Page, **options: object) -> list[tuple[str, str]]:
-    """
-    Return the rules that a page breaks, each with the first place.
+def look(page: Page, width: int, scheme: Scheme) -> None:
+    """Look at a page on a screen, without opening it again."""
+    page.set_viewport_size({"width": width, "height": 740})
+    page.emulate_media(color_scheme=scheme)
 
-    The rows of a long table are alike: only the first ones are looked at.
-    """
-    found = page.evaluate(
-        "([exclude, options]) => axe.run({exclude}, options)",
-        [LATER, {"resultTypes": ["violations"], **options}],
-    )["violations"]
+
+def take(page: Page, path: Path, width: int) -> None:
+    """Take a picture of the whole page."""
+    height = min(page.evaluate("document.documentElement.scrollHeight"), TALLEST)
+    clip: FloatRect = {"x": 0, "y": 0, "width": width, "height": height}
+    page.screenshot(path=path, full_page=True, clip=clip)
+
+
+def violations(page: Page, **options: object) -> list[tuple[str, str]]:
+    """Return the rules that a page breaks, each with the first place."""
+    axe_options = {"resultTypes": ["violations"], **options}
+    found = page.evaluate("options => axe.run(options)", axe_options)["violations"]
     return [(each["id"], each["nodes"][0]["html"][:200]) for each in found]
 
 
 @pytest.mark.parametrize("state", STATES, ids=lambda state: state.name)
 def test_each_state_fits_and_can_be_used_by_everyone(
-    show: Callable[[State], Page], state: State
+    show: Callable[[State], Page], state: State, request: pytest.FixtureRequest
 ) -> None:
-    """The pictures in .local/screens/ are for people to look at."""
+    """With --pictures it takes some of each, in .local/screens/, for people to look at."""
     page = show(state)
+    wrong = []
+    for width, scheme in VIEWS:
+        look(page, width, scheme)
+        if (found := page.evaluate("document.documentElement.scrollWidth")) > width:
+            wrong.append((f"expected {width} px", f"found {found}"))
+        if request.config.getoption("--pictures"):
+            take(page, SCREENS / f"{state.name}-{width}-{scheme}.png", width)
+
+    page.evaluate(SHORTEN)
     page.evaluate(AXE)
-    wrong: list[object] = []
-    for width, scheme, options in VIEWS:
-        page.set_viewport_size({"width": width, "height": 740})
-        page.emulate_media(color_scheme=scheme)
-        wide, high = page.evaluate(
-            "[document.documentElement.scrollWidth, document.documentElement.scrollHeight]"
-        )
-        if wide > width:
-            wrong.append((width, f"found {wide} px"))
-        page.screenshot(
-            path=SCREENS / f"{state.name}-{width}-{scheme}.png",
-            full_page=True,
-            clip={"x": 0, "y": 0, "width": width, "height": min(high, TALLEST)},
-        )
-        if options is not None:
-            wrong += [(width, scheme, *found) for found in violations(page, **options)]
+    look(page, 360, "light")
+    wrong += violations(page, rules={"color-contrast": {"enabled": False}})
+    look(page, 1280, "light")
+    wrong += violations(page)
+    look(page, 1280, "dark")
+    wrong += violations(page, runOnly={"type": "rule", "values": ["color-contrast"]})
 
     assert wrong == []
     page.keyboard.press("Tab")
     assert page.evaluate(FOCUSED)["name"] == "skip"
 
 
-@pytest.mark.parametrize("width", [1280, 360])
+@pytest.mark.parametrize(("width", "key"), [(1280, "Tab"), (360, "Shift+Tab")])
 @pytest.mark.parametrize(
     "state", [state for state in STATES if state.is_usual], ids=lambda state: state.name
 )
 def test_what_has_the_focus_can_be_seen(
-    show: Callable[[State], Page], state: State, width: int
+    show: Callable[[State], Page], state: State, width: int, key: str
 ) -> None:
     page = show(state)
     page.set_viewport_size({"width": width, "height": 740})
 
     wrong, stops = [], 0
-    for key in ("Tab", "Shift+Tab"):
+    page.keyboard.press(key)
+    while focused := page.evaluate(FOCUSED):
+        stops += 1
+        if not (focused["seen"] and focused["outlined"]):
+            wrong.append(focused)
         page.keyboard.press(key)
-        while focused := page.evaluate(FOCUSED):
-            stops += 1
-            if not (focused["seen"] and focused["outlined"]):
-                wrong.append((key, focused))
-            page.keyboard.press(key)
 
     assert wrong == []
     assert stops > 20
