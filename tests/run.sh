@@ -33,6 +33,7 @@ main() {
   start checks
   start local tests/test_local.py tests/test_browser.py tests/test_readme.py tests/test_faces.py tests/test_removals.py \
     tests/test_jobs.py
+  start states tests/test_page_states.py
   start deploy tests/test_deploy.py tests/test_answer.py
   start scripts tests/test_deploy_scripts.py tests/test_monitoring.py tests/test_setup.py tests/test_gcloud.py
   start operations tests/test_triggers.py tests/test_notify.py tests/test_replay.py tests/test_upgrade.py

@@ -1,5 +1,6 @@
 """The page in a real browser, Chromium, on the local system with its sample data."""
 
+import fcntl
 import itertools
 import os
 import re
@@ -35,10 +36,12 @@ def chromium() -> str | None:
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     """Chromium, from Debian's packages where there is none."""
-    if chromium() is None and shutil.which("apt-get") and os.geteuid() == 0:
-        environ = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-        for command in INSTALL:
-            subprocess.run(command, env=environ, stdout=subprocess.DEVNULL, check=False)
+    with (ROOT / ".local/chromium.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # two processes of tests/run.sh may install it
+        if chromium() is None and shutil.which("apt-get") and os.geteuid() == 0:
+            environ = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+            for command in INSTALL:
+                subprocess.run(command, env=environ, stdout=subprocess.DEVNULL, check=False)
     executable = chromium()
     if executable is None:
         pytest.skip("there is no Chromium, and apt-get could not install it")
