@@ -1,7 +1,7 @@
 """The use case: a model version gets into the next environment."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 from registry.environment import Environment
@@ -78,26 +78,29 @@ def prepare(  # noqa: PLR0913 - what it works with, and what is asked
         QueryFailed, ListingFailed: BigQuery or Cloud Storage does not answer.
     """
     found = find(inventory, model, version, source)
-    buckets = {bucket: target_bucket(bucket, target) for bucket, _ in folders(found)}
+    known = inventory.compared_files(model, version, version, Filter(environments=[target]))
     listed = [stored for place in folders(found) for stored in listed_in(connect, *place)]
-    there = [
-        stored
-        for bucket, folder in folders(found)
-        for stored in listed_in(connect, buckets[bucket], folder)
-    ]
-    return plan(found, listed, there, target, anyway=anyway)
+    # In the target it may be in v03/ too.
+    places = {(target_bucket(bucket, target), folder) for bucket, folder in folders(found)}
+    places |= {(one.gcs_bucket, folder_of(one.gcs_path)) for one in known}
+    there = [stored for place in sorted(places) for stored in listed_in(connect, *place)]
+    no_matter = {(one.gcs_bucket, one.gcs_path) for one in known if not one.counts}
+    return plan(found, listed, there, target, no_matter, anyway=anyway)
 
 
-def plan(
+def plan(  # noqa: PLR0913 - what it works with, and what is asked
     found: ModelVersionFiles,
     listed: Sequence[StorageObject],
     there: Sequence[StorageObject],
     target: Environment,
+    no_matter: Collection[tuple[str, str]] = (),
     *,
     anyway: bool = False,
 ) -> Plan:
     """
     Plan the copies from what the registry says, and what the buckets of both environments list.
+
+    `no_matter` are the files of the target that make no difference, such as .DS_Store.
 
     Raises:
         Refused: The facts do not allow it.
@@ -134,29 +137,54 @@ def plan(
             " are complete, or get the permission storage.objects.get"
         )
     targets = {one.bucket: target_bucket(one.bucket, target) for one in listed}
-    present = {(one.bucket, one.name): (one.size, one.crc32c) for one in there}
-    copies, others = [], []
-    for one in listed:
-        content = present.get((targets[one.bucket], one.name))
-        if content is None:
-            copies.append(one)
-        elif content != (one.size, one.crc32c):
-            others.append(f"gs://{targets[one.bucket]}/{one.name}")
-    if others:
-        raise Refused(
-            f"expected the same bytes in {target} or none, found others at {named(others)}:"
-            " nothing is overwritten; withdraw it first, or give this model a new version"
-        )
-    return Plan(
+    present = {(one.bucket, one.name) for one in there}
+    planned = Plan(
         model=found.model_name,
         version=found.model_version,
         source=source,
         target=target,
-        files=listed,
-        copies=copies,
+        files=[one for one in listed if (targets[one.bucket], one.name) not in no_matter],
+        copies=[one for one in listed if (targets[one.bucket], one.name) not in present],
         targets=targets,
         anyway=found.verdict if unlike else None,
     )
+    _check_target(planned, [one for one in there if (one.bucket, one.name) not in no_matter])
+    return planned
+
+
+def _check_target(planned: Plan, there: Sequence[StorageObject]) -> None:
+    """
+    Check that the target will have the files of the source, and no others.
+
+    Raises:
+        Refused: It has others already.
+    """
+    wanted = {
+        (planned.targets[one.bucket], one.name): (one.size, one.crc32c) for one in planned.files
+    }
+    contents = {(_file_name(name), *content) for (_, name), content in wanted.items()}
+    others, more = [], []
+    for one in there:
+        content = (one.size, one.crc32c)
+        if wanted.get((one.bucket, one.name), content) != content:
+            others.append(f"gs://{one.bucket}/{one.name}")
+        elif (_file_name(one.name), *content) not in contents:
+            more.append(f"gs://{one.bucket}/{one.name}")
+    remedy = "withdraw it first, or give this model a new version"
+    if others:
+        raise Refused(
+            f"expected the same bytes in {planned.target} or none, found others at"
+            f" {named(others)}: nothing is overwritten; {remedy}"
+        )
+    if more:
+        raise Refused(
+            f"expected only the files of {planned.source} in {planned.target}, found {named(more)}"
+            f" too: {remedy}"
+        )
+
+
+def _file_name(name: str) -> str:
+    return name.removeprefix(folder_of(name))
 
 
 def promote(planned: Plan, connect: Connect, on_object: Callable[[], None] = lambda: None) -> None:

@@ -104,6 +104,26 @@ def test_what_differs_is_refused_unless_anyway(own: Local) -> None:
     assert copy.metadata["promoted_anyway"] == "differs from dev"
 
 
+def test_files_that_only_the_target_has_are_refused_before_anything_is_copied(own: Local) -> None:
+    upload(own, "dev", "mixed/v3/model.pkl")
+    upload(own, "dev", "mixed/v3/.DS_Store", b"ours")
+    upload(own, "staging", "mixed/v3/.DS_Store", b"theirs")
+    extra = upload(own, "staging", "mixed/v003/old.pkl")
+
+    refused = registry(own, "promote", "mixed", "v3", "--to", "staging")
+    names = [blob.name for blob in extra.list_blobs(prefix="mixed/")]
+    extra.blob("mixed/v003/old.pkl").delete()
+    done = registry(own, "promote", "mixed", "v3", "--to", "staging")
+
+    assert (refused.exit_code, names) == (1, ["mixed/v003/old.pkl", "mixed/v3/.DS_Store"])
+    assert (
+        "expected only the files of dev in staging, found"
+        " gs://ml-models-staging/mixed/v003/old.pkl too: withdraw it first"
+    ) in refused.stderr
+    assert (done.exit_code, done.stdout) == (0, "mixed v3 in staging is identical to dev.\n")
+    assert "1 of 1 files to copy" in done.stderr
+
+
 @pytest.mark.parametrize(
     ("words", "code", "message"),
     [
