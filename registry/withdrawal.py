@@ -1,16 +1,18 @@
 """The use case: a model version is taken out of an environment, or brought back."""
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from registry.environment import Environment
 from registry.errors import Refused
 from registry.event import StorageObject
 from registry.inventory import Inventory
-from registry.rows import ModelVersionFiles
+from registry.rows import Artifact, ModelVersionFiles
 from registry.version_files import Connect, find, folders, listed_in, named, wait_until
+
+type Content = tuple[str, str, int | None, str | None]  # bucket, name, size, crc32c
 
 _ONE_WITHDRAWAL = timedelta(hours=1)  # as in the view model_versions
 
@@ -52,25 +54,15 @@ class Kept:
     noncurrent: StorageObject | None
 
 
-def kept(found: ModelVersionFiles, connect: Connect) -> list[Kept]:
+def kept(found: ModelVersionFiles, connect: Connect, inventory: Inventory) -> list[Kept]:
     """
     Return what the last withdrawal removed.
 
     Raises:
-        Refused: Nothing was removed.
-        ListingFailed: Cloud Storage does not answer.
+        Refused: Nothing was removed, or other files came since, with which it would be mixed.
+        QueryFailed, ListingFailed: BigQuery or Cloud Storage does not answer.
     """
-    removed = {
-        (one.gcs_bucket, one.gcs_path): (one.removed_at, one.generation, one.crc32c)
-        for one in found.artifacts
-        if one.removed_at is not None and one.generation is not None
-    }
-    if not removed:
-        raise Refused(
-            f"expected {found.model_name} v{found.model_version} to be withdrawn from"
-            f" {found.environment}, found that none of its files was removed"
-        )
-    last = max(at for at, *_ in removed.values())
+    removed = withdrawn(found, _first_uploads(found, inventory))
     listed = {
         (one.bucket, one.name, one.generation): one
         for bucket, folder in folders(found)
@@ -78,15 +70,70 @@ def kept(found: ModelVersionFiles, connect: Connect) -> list[Kept]:
     }
     return [
         Kept(
-            bucket=bucket,
-            name=name,
+            bucket=one.gcs_bucket,
+            name=one.gcs_path,
             generation=generation,
-            crc32c=crc32c,
-            noncurrent=listed.get((bucket, name, generation)),
+            crc32c=one.crc32c,
+            noncurrent=listed.get((one.gcs_bucket, one.gcs_path, generation)),
         )
-        for (bucket, name), (at, generation, crc32c) in sorted(removed.items())
-        if at >= last - _ONE_WITHDRAWAL
+        for one in removed
+        if (generation := one.generation) is not None
     ]
+
+
+def withdrawn(found: ModelVersionFiles, uploads: Mapping[Content, datetime]) -> list[Artifact]:
+    """
+    Return the files that the last withdrawal removed, by path: all were there at the same time.
+
+    `uploads` says since when a name had its bytes, if they were there before.
+
+    Raises:
+        Refused: Nothing was removed, or other files came since.
+    """
+
+    def since(one: Artifact) -> datetime:
+        key = (one.gcs_bucket, one.gcs_path, one.file_size_bytes, one.crc32c)
+        return uploads.get(key) or one.upload_timestamp or one.registered_at
+
+    name = f"{found.model_name} v{found.model_version}"
+    removed = [
+        (one.removed_at, one)
+        for one in found.artifacts
+        if one.removed_at is not None and one.generation is not None
+    ]
+    if not removed:
+        raise Refused(
+            f"expected {name} to be withdrawn from {found.environment}, found that none of its"
+            " files was removed"
+        )
+    ended = max(at for at, _ in removed)
+    last = [(at, one) for at, one in removed if at >= ended - _ONE_WITHDRAWAL]
+    newest = max(since(one) for _, one in last)
+    last = [(at, one) for at, one in last if at >= newest]
+    began = min(at for at, _ in last)
+    if others := [
+        f"gs://{one.gcs_bucket}/{one.gcs_path}"
+        for one in found.artifacts
+        if one.removed_at is None and since(one) > began
+    ]:
+        raise Refused(
+            f"expected {name} in {found.environment} as the withdrawal left it, found that"
+            f" {named(others)} came since: it would be a mixture; model-registry history lists the"
+            " generations of a file, which you can copy by hand"
+        )
+    return sorted((one for _, one in last), key=lambda one: (one.gcs_bucket, one.gcs_path))
+
+
+def _first_uploads(found: ModelVersionFiles, inventory: Inventory) -> dict[Content, datetime]:
+    """Ask since when each name had each content: what was brought back is not new."""
+    first: dict[Content, datetime] = {}
+    if any(one.overwrites for one in found.artifacts):
+        for bucket, folder in folders(found):
+            for one in inventory.registered(bucket, folder):
+                key = (bucket, one.name, one.size, one.crc32c)
+                uploaded = one.upload_timestamp or one.registered_at
+                first[key] = min(first.get(key, uploaded), uploaded)
+    return first
 
 
 def bring_back(one: Kept, connect: Connect) -> None:

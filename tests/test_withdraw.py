@@ -63,6 +63,25 @@ def test_a_rollback_and_back(own: Local) -> None:
     assert "found that none of its files was removed" in again.stderr
 
 
+def test_an_undo_makes_no_mixture_with_what_was_uploaded_since(own: Local) -> None:
+    upload(own, "prod", "mixed/v1/a")
+    prod = upload(own, "prod", "mixed/v1/b")
+    gone = registry(own, "withdraw", "mixed", "v1", "--from", "prod")
+    upload(own, "prod", "mixed/v1/a", b"other bytes")
+
+    mixture = registry(own, "withdraw", "mixed", "v1", "--from", "prod", "--undo")
+    left = [blob.name for blob in prod.list_blobs(prefix="mixed/")]
+    prod.blob("mixed/v1/a").delete()
+    upload(own, "prod", "mixed/v1/a")
+    completed = registry(own, "withdraw", "mixed", "v1", "--from", "prod", "--undo")
+
+    assert (gone.exit_code, mixture.exit_code, left) == (0, 1, ["mixed/v1/a"])
+    assert "found that gs://ml-models-prod/mixed/v1/a came since" in mixture.stderr
+    assert (completed.exit_code, completed.stdout) == (
+        *(0, "mixed v1 in prod is there again: 1 files.\n"),
+    )
+
+
 def test_a_bucket_that_keeps_nothing_is_refused_unless_for_good(own: Local) -> None:
     dev = upload(own, "dev", "lost/v1/model.pkl")
     dev.reload()

@@ -1,30 +1,104 @@
 """What an undo of a withdrawal brings back, from what the registry says."""
 
+from datetime import datetime
 from typing import TYPE_CHECKING, cast
 
+import pytest
+
 from registry import withdrawal
+from registry.errors import Refused
 from registry.event import StorageObject
+from registry.rows import Artifact, Registered
 from tests.test_promotion import NOON, artifact, stored, version
 
 if TYPE_CHECKING:
     from registry.bucket import Bucket
+    from registry.inventory import Inventory
+
+
+class Listing:
+    """A bucket which lists m/v1/b only."""
+
+    def objects(self, *_: str, **__: bool) -> list[StorageObject]:
+        return [stored("m/v1/b", time_deleted=NOON)]
+
+
+class Registry:
+    """An inventory of earlier generations."""
+
+    def __init__(self, *earlier: Registered) -> None:
+        self._earlier = earlier
+
+    def registered(self, bucket: str, folder: str) -> tuple[Registered, ...]:
+        assert (bucket, folder) == ("b-dev", "m/v1/")
+        return self._earlier
+
+
+def at(hour: int, minute: int = 0) -> datetime:
+    return NOON.replace(hour=hour, minute=minute)
+
+
+def file(
+    name: str, uploaded: datetime, removed: datetime | None = None, *, overwrites: int = 0
+) -> Artifact:
+    one = stored(f"m/v1/{name}", time_created=uploaded)
+    return artifact(one, "dev", removed_at=removed, overwrites=overwrites)
+
+
+def undone(*rows: Artifact, earlier: tuple[Registered, ...] = ()) -> list[tuple[str, bool]]:
+    """Return the names that would be brought back, and whether the bucket lists them."""
+    found = withdrawal.kept(
+        version(rows),
+        lambda _: cast("Bucket", Listing()),
+        cast("Inventory", Registry(*earlier)),
+    )
+    return [(one.name.removeprefix("m/v1/"), one.noncurrent is not None) for one in found]
 
 
 def test_only_what_the_last_withdrawal_removed_is_brought_back() -> None:
-    rows = [
-        artifact(stored("m/v1/a"), "dev", removed_at=NOON.replace(hour=9)),
-        artifact(stored("m/v1/b"), "dev", removed_at=NOON),
-        artifact(stored("m/v1/c"), "dev", removed_at=NOON.replace(hour=11, minute=1)),
-        artifact(stored("m/v1/d"), "dev"),
+    assert undone(
+        file("a", at(1), at(9)),
+        file("b", at(1), at(12)),
+        file("c", at(1), at(11, 1)),
+        file("d", at(1)),
+    ) == [("b", True), ("c", False)]
+
+
+def test_what_was_never_there_at_the_same_time_is_not_brought_back_together() -> None:
+    """Both files were withdrawn, another `a` came, and was withdrawn as well."""
+    assert undone(file("a", at(11, 55), at(12), overwrites=1), file("b", at(1), at(11, 50))) == [
+        ("a", False)
     ]
 
-    class Listing:
-        def objects(self, *_: str, **__: bool) -> list[StorageObject]:
-            return [stored("m/v1/b", time_deleted=NOON)]
 
-    found = withdrawal.kept(version(rows), lambda _: cast("Bucket", Listing()))
+@pytest.mark.parametrize("name", ["a", "c"])
+def test_what_would_be_mixed_with_what_came_since_is_refused(name: str) -> None:
+    with pytest.raises(
+        Refused, match=rf"found that gs://b-dev/m/v1/{name} came since: it would be"
+    ):
+        undone(file(name, at(13), overwrites=1), file("b", at(1), at(12)))
 
-    assert [(one.name, one.noncurrent is None) for one in found] == [
-        ("m/v1/b", False),
-        ("m/v1/c", True),
-    ]
+
+def test_an_undo_that_broke_off_is_completed_also_after_another_withdrawal() -> None:
+    """What was brought back is a new generation of bytes that were there before."""
+    first = Registered(
+        name="m/v1/a",
+        generation=1,
+        upload_timestamp=at(1),
+        registered_at=at(1),
+        size=10,
+        crc32c="AAAAAA==",
+    )
+    again = Registered(
+        name="m/v1/a",
+        generation=2,
+        upload_timestamp=None,
+        registered_at=at(11, 55),
+        size=10,
+        crc32c="AAAAAA==",
+    )
+    half = (file("a", at(11, 55), overwrites=1), file("b", at(1), at(11, 50)))
+    withdrawn = (file("a", at(11, 55), at(12), overwrites=1), file("b", at(1), at(11, 50)))
+
+    assert undone(*half, earlier=(again, first)) == [("b", True)]
+    assert undone(*withdrawn, earlier=(first, again)) == [("a", False), ("b", True)]

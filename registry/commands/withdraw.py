@@ -74,7 +74,7 @@ def withdraw(  # noqa: PLR0913 - one for each option
     name = output.printable(f"{model} v{version}")
     console = Console(stderr=True)
     if undo:
-        back = withdrawal.kept(found, bucket)
+        back = withdrawal.kept(found, bucket, inventory)
         if dry_run:
             for one in back:
                 click.echo(_undo_command(one))
