@@ -1,10 +1,11 @@
-"""The project that a person has chosen for Google's own tools."""
+"""The project that a person has chosen for gcloud, and commands to paste."""
 
+import subprocess
 from pathlib import Path
 
 import pytest
 
-from registry.gcloud import project
+from registry.gcloud import project, storage
 
 
 @pytest.fixture
@@ -47,3 +48,15 @@ def test_a_folder_somewhere_else_counts_and_needs_no_active_configuration(folder
     (folder / "active_config").unlink()
 
     assert project({"CLOUDSDK_CONFIG": str(folder)}) == "mine"
+
+
+def test_a_shell_reads_a_command_as_it_is_meant_and_a_terminal_obeys_none_of_it() -> None:
+    name = "\x1b[31m it's \\x41 $HOME `x` é\u200b\x9b"
+
+    line = storage("rm", f"gs://b/{name}", name=name.replace("[", ""))
+
+    read = subprocess.run(
+        ["bash", "-c", f"printf '%s\\n' {line}"], capture_output=True, text=True, check=True
+    )
+    assert read.stdout.split("\n") == ["gcloud", "storage", "rm", f"gs://b/{name}", ""]
+    assert line.isprintable()

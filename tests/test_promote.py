@@ -208,14 +208,23 @@ def test_the_registry_has_not_seen_it_within_the_time(own: Local) -> None:
 
 @needs_gcloud
 def test_the_commands_of_a_dry_run_can_be_pasted(own: Local) -> None:
-    upload(own, "dev", "pasted/v1/1, 2.bin")
+    names = ["1, 2.bin", ",:::~~~|||;;;", "\\'\u200b.bin", "#1.bin"]
+    for name in [*names, "[1].bin", "a#1"]:
+        upload(own, "dev", f"pasted/v1/{name}")
 
     planned = registry(own, "promote", "pasted", "v1", "--to", "staging", "--dry-run")
     own.run("bash", "-c", planned.stdout)
 
-    copy = own.storage.bucket("ml-models-staging").get_blob("pasted/v1/1, 2.bin")
-    assert copy.metadata["promoted_from"].startswith("gs://ml-models-dev/pasted/v1/1, 2.bin#")
-    assert (copy.metadata["accuracy"], copy.content_type) == ("0.9", "text/x-model")
+    comments = [line for line in planned.stdout.splitlines() if line.startswith("# ")]
+    assert len(comments) == 2  # gcloud has no way to name these
+    copies = {
+        blob.name.removeprefix("pasted/v1/"): blob
+        for blob in own.storage.list_blobs("ml-models-staging", prefix="pasted/")
+    }
+    assert sorted(copies) == sorted(names)
+    for name, copy in copies.items():
+        assert copy.metadata["promoted_from"].startswith(f"gs://ml-models-dev/pasted/v1/{name}#")
+        assert (copy.metadata["accuracy"], copy.content_type) == ("0.9", "text/x-model")
 
 
 def test_progress_is_a_bar_on_a_terminal_and_a_line_now_and_then_elsewhere(

@@ -1,13 +1,12 @@
 """`promote`: a model version gets into the next environment."""
 
 import functools
-import shlex
 import sys
 
 import click
 from rich.console import Console
 
-from registry import output
+from registry import gcloud, output
 from registry.environment import Environment
 from registry.options import PROJECT, TABLE, VERSION, WAIT, Model, inventory_of, settings_of
 
@@ -101,13 +100,12 @@ def promote(  # noqa: PLR0913 - one for each option
             added = planned.metadata(stored, bucket(planned.targets[stored.bucket]).account)
             to = f"gs://{planned.targets[stored.bucket]}/{stored.name}"
             click.echo(
-                shlex.join(
-                    [
-                        *("gcloud", "storage", "cp", "--if-generation-match=0"),
-                        f"--update-custom-metadata={_dictionary(added)}",
-                        version_files.address(stored),
-                        to,
-                    ]
+                gcloud.storage(
+                    *("cp", "--if-generation-match=0"),
+                    f"--update-custom-metadata={_dictionary(added)}",
+                    version_files.address(stored),
+                    to,
+                    name=stored.name,
                 )
             )
         return
@@ -124,5 +122,6 @@ def _dictionary(pairs: dict[str, str]) -> str:
     """Write pairs as gcloud reads them: a comma in a value needs another delimiter."""
     written = [f"{key}={value}" for key, value in pairs.items()]
     text = "".join(written)
-    delimiter = next(one for one in (",", ":::", "~~~", "|||", ";;;") if one not in text)
+    longer = (":" * length for length in range(3, len(text) + 1))
+    delimiter = next(one for one in (",", *longer) if one not in text)
     return ",".join(written) if delimiter == "," else f"^{delimiter}^{delimiter.join(written)}"

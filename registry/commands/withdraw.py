@@ -1,14 +1,13 @@
 """`withdraw`: a model version is taken out of an environment, or brought back."""
 
 import functools
-import shlex
 import sys
 from typing import TYPE_CHECKING
 
 import click
 from rich.console import Console
 
-from registry import output
+from registry import gcloud, output
 from registry.environment import Environment
 from registry.options import PROJECT, TABLE, VERSION, WAIT, Model, inventory_of, settings_of
 
@@ -87,12 +86,11 @@ def withdraw(  # noqa: PLR0913 - one for each option
         if dry_run:
             for stored in listed:
                 click.echo(
-                    shlex.join(
-                        [
-                            *("gcloud", "storage", "rm"),
-                            f"--if-generation-match={stored.generation}",
-                            f"gs://{stored.bucket}/{stored.name}",
-                        ]
+                    gcloud.storage(
+                        "rm",
+                        f"--if-generation-match={stored.generation}",
+                        f"gs://{stored.bucket}/{stored.name}",
+                        name=stored.name,
                     )
                 )
             return
@@ -110,5 +108,5 @@ def _undo_command(one: "Kept") -> str:
     address = f"gs://{one.bucket}/{one.name}"
     kept = f"{address}#{one.generation}"
     if one.noncurrent is None:
-        return shlex.join(["gcloud", "storage", "restore", kept])
-    return shlex.join(["gcloud", "storage", "cp", "--if-generation-match=0", kept, address])
+        return gcloud.storage("restore", kept, name=one.name)
+    return gcloud.storage("cp", "--if-generation-match=0", kept, address, name=one.name)
