@@ -61,6 +61,10 @@ def test_the_version_may_be_part_of_the_path(run: Run, command: list[str]) -> No
     assert "fraud/v1" in run(*command).stdout
 
 
+def test_a_version_may_have_any_number_of_zeros(run: Run) -> None:
+    assert run("show", "fraud", "v" + "0" * 5000 + "1").exit_code == 0
+
+
 def test_a_path_has_the_version_that_a_command_needs(run: Run) -> None:
     result = run("promote", "fraud/v1", "--to", "staging")
 
@@ -89,6 +93,14 @@ def test_a_command_that_needs_a_version_says_that_it_is_missing(run: Run) -> Non
 
     assert result.exit_code == 2
     assert "Missing argument 'VERSION'" in result.stderr
+
+
+@pytest.mark.parametrize("version", ["9223372036854775808", "v" + "9" * 5000, "v٣", "3\n", "-1"])
+def test_what_is_no_version_is_an_error(run: Run, version: str) -> None:
+    result = run("show", "--", "fraud", version)
+
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "expected a version such as v3, found" in result.stderr
 
 
 @pytest.mark.parametrize("model", ["", "/", "gs://ml-models-dev", "gs://ml-models-dev/"])
