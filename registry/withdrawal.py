@@ -26,13 +26,16 @@ def live(
     """
     Return the live objects of a version, all of which may be removed.
 
+    There are none if the registry has not yet seen that they were removed.
+
     Raises:
-        Refused: There are none, or a bucket would lose them for good, which was not allowed.
+        Refused: The registry, too, says that there are none; or a bucket would lose them for good,
+            which was not allowed.
         StorageFailed, ListingFailed: Cloud Storage does not answer.
     """
     listed = [one for place in folders(found) for one in listed_in(connect, *place)]
     name = f"{found.model_name} v{found.model_version}"
-    if not listed:
+    if not listed and not registered(found):
         raise Refused(f"expected {name} in {found.environment}, found none of its files there")
     for bucket in {one.bucket: None for one in listed}:
         if not for_good and not connect(bucket).keeps_removed:
@@ -41,6 +44,11 @@ def live(
                 " delete: turn one on, or add --for-good to lose the files"
             )
     return listed
+
+
+def registered(found: ModelVersionFiles) -> set[tuple[str, str]]:
+    """Return the files of a version that are live as far as the registry knows."""
+    return {(one.gcs_bucket, one.gcs_path) for one in found.artifacts if one.removed_at is None}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -172,7 +180,7 @@ def wait_until_seen(  # noqa: PLR0913 - what it works with, and what is asked
 
     def missing() -> str | None:
         now = find(inventory, found.model_name, found.model_version, environment)
-        seen = {(one.gcs_bucket, one.gcs_path) for one in now.artifacts if one.removed_at is None}
+        seen = registered(now)
         wrong = sorted(wanted - seen if there else wanted & seen)
         what = "not yet" if there else "still"
         return f"{what} {named(f'gs://{b}/{n}' for b, n in wrong)}" if wrong else None

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import insert, written
 from tests.servers.local import Local, local
 from tests.test_promote import registry, upload
 
@@ -61,6 +62,20 @@ def test_a_rollback_and_back(own: Local) -> None:
     again = registry(own, "withdraw", "churn", "v2", "--from", "prod", "--undo")
     assert again.exit_code == 1
     assert "found that none of its files was removed" in again.stderr
+
+
+def test_it_is_gone_only_when_the_registry_says_so_of_all_files(own: Local) -> None:
+    """Of a file that was deleted before, the event was lost. So `uri` would still name it."""
+    prod = upload(own, "prod", "unseen/v1/a")
+    insert(own.bigquery, "ml_registry", [written("unseen/v1/b", "prod", 0)])
+
+    first = registry(own, "withdraw", "unseen", "v1", "--from", "prod", "--wait", "2")
+    again = registry(own, "withdraw", "unseen", "v1", "--from", "prod", "--wait", "2")
+
+    assert (first.exit_code, again.exit_code) == (1, 1)
+    for ended in (first, again):
+        assert "found still gs://ml-models-prod/unseen/v1/b: the events may be" in ended.stderr
+    assert not prod.blob("unseen/v1/a").exists()
 
 
 def test_an_undo_makes_no_mixture_with_what_was_uploaded_since(own: Local) -> None:

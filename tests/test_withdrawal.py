@@ -102,3 +102,16 @@ def test_an_undo_that_broke_off_is_completed_also_after_another_withdrawal() -> 
 
     assert undone(*half, earlier=(again, first)) == [("b", True)]
     assert undone(*withdrawn, earlier=(first, again)) == [("a", False), ("b", True)]
+
+
+def test_what_the_registry_has_not_seen_yet_is_waited_for_and_not_an_error() -> None:
+    class Empty:
+        def objects(self, *_: str, **__: bool) -> list[StorageObject]:
+            return []
+
+    def connect(_: str) -> "Bucket":
+        return cast("Bucket", Empty())
+
+    assert withdrawal.live(version([file("a", at(1))]), connect) == []
+    with pytest.raises(Refused, match="expected m v1 in dev, found none of its files there"):
+        withdrawal.live(version([file("a", at(1), at(2))]), connect)

@@ -80,7 +80,7 @@ def withdraw(  # noqa: PLR0913 - one for each option
             return
         with output.counting("files brought back", len(back), console) as on_object:
             version_files.each(lambda one: withdrawal.bring_back(one, bucket), back, on_object)
-        names = [(one.bucket, one.name) for one in back]
+        names = {(one.bucket, one.name) for one in back}
     else:
         listed = withdrawal.live(found, bucket, for_good=for_good)
         if dry_run:
@@ -96,7 +96,7 @@ def withdraw(  # noqa: PLR0913 - one for each option
             return
         with output.counting("files removed", len(listed), console) as on_object:
             version_files.each(lambda one: bucket(one.bucket).remove(one), listed, on_object)
-        names = [(one.bucket, one.name) for one in listed]
+        names = {(one.bucket, one.name) for one in listed} | withdrawal.registered(found)
     click.echo("Done. Waiting for the registry.", err=True)
     withdrawal.wait_until_seen(found, names, inventory, wait, there=undo)
     done = "is there again" if undo else "is gone"
