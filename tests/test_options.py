@@ -88,6 +88,21 @@ def test_another_version_than_the_paths_is_an_error(run: Run, command: list[str]
     assert "expected v1, which is in the path of MODEL, found v2: type one of them" in result.stderr
 
 
+@pytest.mark.parametrize("version", ["v", "", "3a", "-1", "v\u0663", "9" * 19, "v" + "9" * 5000])
+def test_what_is_no_version_is_an_error_of_one_line(run: Run, version: str) -> None:
+    result = run("show", "fraud", "--", version)
+
+    assert result.exit_code == 2
+    error = result.stderr.splitlines()[-1]
+    assert "expected a version such as v3, found '" in error
+    assert len(error) < 300
+
+
+@pytest.mark.parametrize("version", ["1", "v1", "v01", "0" * 5000 + "1"])
+def test_a_version_may_be_written_in_several_ways(run: Run, version: str) -> None:
+    assert run("uri", "fraud", version, "-e", "dev").stdout == "gs://ml-models-dev/fraud/v1/\n"
+
+
 def test_a_command_that_needs_a_version_says_that_it_is_missing(run: Run) -> None:
     result = run("promote", "fraud", "--to", "staging")
 
