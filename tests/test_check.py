@@ -234,7 +234,8 @@ def registered(server: StorageServer, client: bigquery.Client, dataset: str) -> 
     for name, number in itertools.product("ab", range(5)):
         server.put("ml-models-dev", f"churn/v8/{name}{number}", 1000, **noon)
     server.put("ml-models-dev", "churn/8/m.pkl", 1000, **noon)
-    server.put("ml-models-prod", "churn/v9/a", 1000, **noon)
+    for name in ("churn/v9/a", "churn/v9/run#12", "churn/v10/a"):
+        server.put("ml-models-prod", name, 1000, **noon)
     names = [f"churn/v8/{name}{number}" for name, number in itertools.product("ab", range(5))]
     insert(client, dataset, [written(name, "dev", 0) for name in names[:-1]])
     return f"{dataset}.models"
@@ -264,7 +265,9 @@ def run(
         (["churn/8/m.pkl"], 1, "outside the layout"),
         (["churn/8/"], 1, "outside the layout"),
         (["churn/8"], 1, "outside the layout"),
-        (["churn/v9", "-e", "prod"], 1, "not registered"),
+        (["churn/v9/run#12", "-e", "prod"], 1, "not registered"),  # its name, no generation
+        (["churn/v9/run#13", "-e", "prod"], 1, "not there"),
+        (["churn/v10", "-e", "prod"], 1, "not registered"),
         (["churn/v8/a0", "--bucket-prefix", "acme"], 1, "not there"),
     ],
 )

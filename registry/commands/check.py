@@ -4,7 +4,7 @@ import functools
 import itertools
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 
 import click
@@ -84,15 +84,17 @@ def check_upload(  # noqa: PLR0913 - one for each option
     now = datetime.now(UTC)
     if name.endswith("/") and (folder := _version_of(name)):
         known = _known_in(inventory, bucket, name, folder)
-        listed = _listed(settings, bucket, name, None)
+        listed = _listed(settings, bucket, [name], None)
         rows = check_folder(bucket, listed, known, now)
     else:
-        listed = _listed(settings, bucket, name, 1)
-        live = next((one for one in listed or () if one.name == name), None)
+        without_generation = re.sub(r"#[0-9]+\Z", "", name)  # gcloud adds one to a name like this
+        names = dict.fromkeys([name, without_generation])
+        registered = {one: _known(inventory, bucket, one) for one in names}
+        listed = _listed(settings, bucket, names, 1)
+        live = {one.name: one for one in listed or ()}
+        name = next((one for one in names if registered[one] or one in live), without_generation)
         rows = [
-            check(
-                bucket, name, live, _known(inventory, bucket, name), now, asked=listed is not None
-            )
+            check(bucket, name, live.get(name), registered[name], now, asked=listed is not None)
         ]
     whole = [row for row in rows if row.status == Status.REGISTERED]
     with output.writing(
@@ -112,11 +114,10 @@ def check_upload(  # noqa: PLR0913 - one for each option
 
 
 def _parsed(url: str, default_bucket: str) -> tuple[str, str]:
-    """Return the bucket and the name; #generation, as gcloud prints it, is left out."""
-    address = re.sub(r"#[0-9]+\Z", "", url)
-    if not address.startswith("gs://"):
-        return default_bucket, address
-    bucket, _, name = address.removeprefix("gs://").partition("/")
+    """Return the bucket and the name."""
+    if not url.startswith("gs://"):
+        return default_bucket, url
+    bucket, _, name = url.removeprefix("gs://").partition("/")
     if not bucket or not name:
         raise click.BadParameter(f"expected gs://<bucket>/<path>, found {url!r}")
     return bucket, name
@@ -152,13 +153,14 @@ def _known_in(
 
 
 def _listed(
-    settings: Settings, bucket: str, prefix: str, limit: int | None
+    settings: Settings, bucket: str, prefixes: Iterable[str], limit: int | None
 ) -> Sequence[StorageObject] | None:
-    """Return the objects whose names begin like this; None if the bucket cannot be asked."""
+    """Return the first objects that begin like each of these; None if they cannot be listed."""
     from registry.bucket import Bucket  # noqa: PLC0415 - it imports slowly, and only this needs it
 
     try:
-        return list(itertools.islice(Bucket.connect(settings, bucket).objects(prefix), limit))
+        objects = Bucket.connect(settings, bucket).objects
+        return [one for prefix in prefixes for one in itertools.islice(objects(prefix), limit)]
     except (ListingFailed, NoCredentials) as error:
         message = " ".join(str(error).split())
         click.echo(f"The bucket could not be asked: {output.printable(message)}", err=True)
