@@ -138,7 +138,7 @@ def main() -> None:
     Exit codes:
       0  the answer was printed; a list may be empty
       1  nothing is registered under that name, or the facts do not allow it
-      2  it could not be asked or done: options, credentials, permissions, no table
+      2  it could not be asked or done: options, credentials, permission, no table
 
     \b
     Examples:

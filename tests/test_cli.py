@@ -295,6 +295,13 @@ def test_the_help_has_examples_whose_options_exist(command: str) -> None:
         assert set(re.findall(r"--[\w-]+", arguments.partition("|")[0])) <= known
 
 
+@pytest.mark.parametrize("command", [[], *([command] for command in COMMANDS)])
+def test_the_help_fits_a_terminal_of_80_columns(command: list[str]) -> None:
+    text = CliRunner().invoke(main, [*command, "--help"], terminal_width=80).output
+
+    assert max(map(len, text.splitlines())) <= 80
+
+
 def test_the_main_help_has_an_example_of_each_command_and_the_exit_codes() -> None:
     text = CliRunner().invoke(main, ["--help"]).output
 
