@@ -19,6 +19,7 @@ _LISTED = re.compile(
 )
 _SEPARATOR = re.compile(r"\s*,\s*|\s+and\s+|\s+", re.IGNORECASE)
 _COMPARES = re.compile(rf"[^\s,=!<>]\s*(?:{_OPERATOR})")
+_NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 _EXPECTED = "expected key=value, or !=, <, <=, >, >= between them"
 
 
@@ -27,7 +28,8 @@ class Condition:
     """
     What the custom metadata of a file of a model version has to say.
 
-    Numbers are compared as numbers if both sides are numbers. Other text can only be equal or not.
+    Numbers are compared as numbers if both sides are numbers. Other text can only be equal or not,
+    so that after `<`, `<=`, `>` and `>=` there is a number.
     """
 
     key: str
@@ -48,8 +50,13 @@ class Condition:
         found = _CONDITION.fullmatch(text)
         if not found:
             raise InvalidCondition(f"{_EXPECTED}, found {shorten(text)}")
-        key, operator, value = found.groups()
-        return cls(_unquoted(key), "=" if operator == "==" else operator, _unquoted(value))
+        key, operator, value = _unquoted(found[1]), found[2], _unquoted(found[3])
+        if operator[0] in "<>" and not _NUMBER.fullmatch(value):  # nothing would ever fit
+            raise InvalidCondition(
+                f"expected a number after {operator}, found {shorten(value)}:"
+                " other text is compared with = or !="
+            )
+        return cls(key, "=" if operator == "==" else operator, value)
 
     def __str__(self) -> str:
         """Return it as it is written."""

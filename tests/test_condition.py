@@ -14,8 +14,9 @@ from registry.errors import InvalidCondition
         ("accuracy>=0.9", ("accuracy", ">=", "0.9")),
         (" accuracy < 0.9 ", ("accuracy", "<", "0.9")),
         ("a!=b", ("a", "!=", "b")),
-        ("a<=b", ("a", "<=", "b")),
-        ("a>b", ("a", ">", "b")),
+        ("a<=-1e-3", ("a", "<=", "-1e-3")),
+        ("a>.5", ("a", ">", ".5")),
+        ('a>"+5."', ("a", ">", "+5.")),
         ("a=", ("a", "=", "")),
         ("a=b=c", ("a", "=", "b=c")),  # the first one counts
         ("training.loss=1", ("training.loss", "=", "1")),
@@ -34,6 +35,14 @@ def test_a_condition_is_read(text: str, expected: tuple[str, str, str]) -> None:
 )
 def test_what_is_no_condition_is_an_error(text: str) -> None:
     with pytest.raises(InvalidCondition, match=r"expected key=value, .*, found '"):
+        Condition.parse(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["trained>=2026-01-01", "a<high", "a<=0,9", "a>", 'a>" 1"', "a>=NaN", "a>.", "a>0x10"]
+)
+def test_only_a_number_is_more_or_less(text: str) -> None:
+    with pytest.raises(InvalidCondition, match=r"expected a number after [<>]=?, found .*: other"):
         Condition.parse(text)
 
 

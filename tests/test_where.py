@@ -72,7 +72,7 @@ def inventory(client: bigquery.Client, dataset: str) -> Inventory:
         (["accuracy=1"], ["boost/v3 dev"]),
         (["accuracy!=1"], ["boost/v1 prod", "split/v1 dev", "text/v1 dev"]),
         (["accuracy=high"], ["text/v1 dev"]),
-        (["accuracy<=high"], []),  # text has no order
+        (["accuracy<=2"], ["boost/v3 dev", "boost/v1 prod", "split/v1 dev"]),  # text has no order
         (["run=12345678901234567890"], ["text/v1 dev"]),
         (["run=12345678901234567891"], []),  # binary floating point would not see the difference
         (["framework=xgboost", "accuracy>=0.95"], ["split/v1 dev"]),  # on two files
