@@ -176,6 +176,18 @@ def test_the_first_environment_that_has_both_is_chosen(run: Run) -> None:
     assert "m/v3 in staging → m/v5 in staging" in run("m", "3", "5", "--format", "table").output
 
 
+@pytest.mark.parametrize(
+    ("words", "title"),
+    [
+        (["m/v3", "v5"], "m/v3 in staging → m/v5 in staging"),
+        (["m/v5/", "v3", "v5"], "m/v3 in staging → m/v5 in staging"),
+        (["m/v3", "--between", "dev", "prod"], "m/v3 in dev → m/v3 in prod"),
+    ],
+)
+def test_the_first_version_may_be_part_of_the_path(run: Run, words: list[str], title: str) -> None:
+    assert title in run(*words, "--format", "table").output
+
+
 def test_in_a_table_files_that_are_the_same_are_counted(run: Run) -> None:
     table = run("m", "3", "v04", "--format", "table").output
 
@@ -207,6 +219,8 @@ def test_a_copy_is_the_same_also_without_its_metadata(run: Run) -> None:
         (["m", "v4", "--between", "dev", "prod"], 1, "expected m/v4 in prod, found it in dev"),
         (["nobody", "v3", "v4"], 1, "expected registrations of nobody, found none"),
         (["m", "v3", "v4", "--at", "2026-02-01"], 1, "expected registrations of m, found none"),
+        (["m/v3", "v4", "v5"], 2, "expected v3, which is in the path of MODEL, found v4 and v5"),
+        (["m/v3"], 2, "expected 2 versions without --between, found 1"),
         (["m", "v3"], 2, "expected 2 versions without --between, found 1"),
         (["m", "v3", "v4", "--between", "dev", "prod"], 2, "expected 1 version with --between"),
         (["m", "v3", "--between", "dev", "prod", "-e", "dev"], 2, "expected --between or"),

@@ -83,7 +83,10 @@ def compare_versions(  # noqa: PLR0913 - one for each option
       model-registry compare fraud-detection v3 v4 --environment prod
       model-registry compare fraud-detection v3 --between staging prod
     """  # noqa: D301
-    versions = with_version_of_path(versions)
+    if len(versions) == 1 and not between:  # compare fraud/v3 v4
+        versions = [*with_version_of_path([]), *versions]
+    else:
+        versions = with_version_of_path(versions)
     expected = 1 if between else 2
     if len(versions) != expected:
         raise click.UsageError(
