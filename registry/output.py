@@ -145,9 +145,9 @@ def counting(what: str, total: int, console: Console) -> Iterator[Callable[[], N
 
 
 @contextlib.contextmanager
-def waiting() -> Iterator[None]:
-    """Say that BigQuery has not answered yet, if that takes long."""
-    note = "BigQuery has not answered yet: still trying"
+def waiting(who: str = "BigQuery") -> Iterator[None]:
+    """Say who has not answered yet, if that takes long."""
+    note = f"{who} has not answered yet: still trying"
     timer = threading.Timer(PATIENCE_SECONDS, click.echo, [note], {"err": True})
     timer.daemon = True
     timer.start()

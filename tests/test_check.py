@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 from click.testing import CliRunner, Result
 from google.cloud import bigquery
 
+from registry.bucket import Bucket
 from registry.check import CheckRow, Status, check, check_folder
 from registry.cli import main
 from registry.event import StorageObject
@@ -310,6 +312,19 @@ def test_without_the_bucket_the_registry_answers_and_that_is_said(
     [line] = known_there.stderr.splitlines()
     assert line.startswith("The bucket could not be asked: expected the list of gs://ml-models-dev")
     assert "you need storage.objects.list" in line
+
+
+def test_who_waits_for_the_bucket_reads_that_we_go_on_trying(
+    run: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def objects(*_: object) -> Iterator[StorageObject]:
+        time.sleep(0.5)
+        yield stored()
+
+    monkeypatch.setattr(Bucket, "objects", objects)
+    monkeypatch.setattr("registry.output.PATIENCE_SECONDS", 0.1)
+
+    assert "Cloud Storage has not answered yet: still trying\n" in run("churn/v8/a0").stderr
 
 
 @pytest.mark.parametrize("url", ["gs://", "gs://b", "gs://b/"])

@@ -160,7 +160,8 @@ def _listed(
 
     try:
         objects = Bucket.connect(settings, bucket).objects
-        return [one for prefix in prefixes for one in itertools.islice(objects(prefix), limit)]
+        with output.waiting("Cloud Storage"):
+            return [one for prefix in prefixes for one in itertools.islice(objects(prefix), limit)]
     except (ListingFailed, NoCredentials) as error:
         message = " ".join(str(error).split())
         click.echo(f"The bucket could not be asked: {output.printable(message)}", err=True)
