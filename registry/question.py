@@ -15,8 +15,18 @@ from registry.condition import Condition
 from registry.environment import Environment
 from registry.grid import Grid
 from registry.inventory import Filter, Inventory
-from registry.options import AT, FORMAT, NOT_FOUND, PROJECT, SINCE, TABLE, inventory_of, settings_of
-from registry.rows import Row
+from registry.options import (
+    AT,
+    FORMAT,
+    NOT_FOUND,
+    PROJECT,
+    SINCE,
+    TABLE,
+    inventory_of,
+    settings_of,
+    with_version_of_path,
+)
+from registry.rows import Change, Promotion, Row
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +44,16 @@ class Question:
     def where(self, conditions: Sequence[Condition]) -> Filter:
         """Return what is wanted, with conditions."""
         return dataclasses.replace(self.wanted, where=conditions)
+
+    def of_version_of_path[R: (Promotion, Change)](
+        self, ask: Callable[[Filter], Sequence[R]]
+    ) -> Sequence[R]:
+        """Return the answer; only what is of the version in the path of MODEL, if it has one."""
+        versions = with_version_of_path([])
+        if not versions:
+            return ask(self.wanted)
+        every = dataclasses.replace(self.wanted, limit=None)  # the limit counts rows of the version
+        return [row for row in ask(every) if row.model_version in versions][: self.wanted.limit]
 
     def expect(self, rows: Sequence[Row], name: str) -> None:
         """Exit 1 if nothing is registered under that name."""

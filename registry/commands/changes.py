@@ -1,5 +1,7 @@
 """`changes`: what happened to versions."""
 
+import functools
+
 import click
 
 from registry import terminal
@@ -25,7 +27,8 @@ def changes(question: Question, model: str | None) -> None:
       model-registry changes fraud-detection --limit 20
       model-registry changes --at 2026-09-01 --since 7d
     """  # noqa: D301
-    rows = question.inventory.changes(model, question.wanted)
+    ask_inventory = functools.partial(question.inventory.changes, model)
+    rows = question.of_version_of_path(ask_inventory)
     question.answer(rows, Change, lambda: terminal.changes(rows))
     if model is not None:
         question.expect_model(rows, model)

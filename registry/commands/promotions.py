@@ -1,5 +1,7 @@
 """`promotions`: when versions reached each environment."""
 
+import functools
+
 import click
 
 from registry import terminal
@@ -25,7 +27,8 @@ def promotions(question: Question, model: str | None) -> None:
       model-registry promotions fraud-detection
       model-registry promotions --environment prod --since 7d
     """  # noqa: D301
-    rows = question.inventory.promotions(model, question.wanted)
+    ask_inventory = functools.partial(question.inventory.promotions, model)
+    rows = question.of_version_of_path(ask_inventory)
     question.answer(rows, Promotion, lambda: terminal.promotions(rows))
     if model is not None:
         question.expect_model(rows, model)
