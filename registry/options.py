@@ -227,11 +227,11 @@ WAIT = click.option(
 )
 
 
-def _only_one(_: click.Context, __: click.Parameter, values: Sequence[str]) -> Environment:
-    """Take the environment; Click would take the last of several."""
-    if len(values) != 1:
+def only_one(_: click.Context, __: click.Parameter, values: Sequence[str]) -> Environment | None:
+    """Return the environment; of an option that is there twice, Click would take the last one."""
+    if len(values) > 1:
         raise click.BadParameter(f"expected one environment, found {len(values)}")
-    return Environment(values[0])
+    return Environment(values[0]) if values else None
 
 
 ENVIRONMENT = click.option(
@@ -242,7 +242,7 @@ ENVIRONMENT = click.option(
     type=click.Choice([environment.value for environment in Environment]),
     multiple=True,
     required=True,
-    callback=_only_one,
+    callback=only_one,
     help="Where the version is.",
 )
 INCOMPLETE = click.option(

@@ -117,6 +117,24 @@ def test_a_command_that_needs_a_version_says_that_it_is_missing(run: Run) -> Non
     assert "Missing argument 'VERSION'" in result.stderr
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        "compare fraud v1 v2 -e dev -e prod",
+        "check fraud/v1/m.pkl -e dev --env prod",
+        "promote fraud v1 --to staging --to prod",
+        "promote fraud v1 --to prod --from dev --from staging",
+        "withdraw fraud v1 --from staging --from prod",
+        "uri fraud -e dev -e dev",
+    ],
+)
+def test_two_environments_where_one_is_asked_for_are_an_error(run: Run, command: str) -> None:
+    result = run(*command.split())
+
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "expected one environment, found 2" in result.stderr
+
+
 @pytest.mark.parametrize("model", ["", "/", "gs://ml-models-dev", "gs://ml-models-dev/"])
 def test_a_path_without_a_model_is_an_error(run: Run, model: str) -> None:
     result = run("show", model)

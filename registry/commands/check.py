@@ -25,6 +25,7 @@ from registry.options import (
     TABLE,
     Name,
     inventory_of,
+    only_one,
     settings_of,
 )
 from registry.rows import Generation
@@ -42,7 +43,9 @@ _STYLES = {Status.REGISTERED: "green", Status.ON_ITS_WAY: "yellow", Status.GROWI
     "--environment",
     "environment",
     type=click.Choice([environment.value for environment in Environment]),
-    default=Environment.DEV.value,
+    multiple=True,
+    default=[Environment.DEV.value],
+    callback=only_one,
     show_default=True,
     help="Where a name without gs:// is.",
 )

@@ -20,6 +20,7 @@ from registry.options import (
     Model,
     Version,
     inventory_of,
+    only_one,
     settings_of,
     with_version_of_path,
 )
@@ -41,6 +42,8 @@ _ENVIRONMENT = click.Choice([environment.value for environment in Environment])
     "--environment",
     "environment",
     type=_ENVIRONMENT,
+    multiple=True,
+    callback=only_one,
     help="Where both versions are. [default: the first of dev, staging, prod that has both]",
 )
 @click.option(

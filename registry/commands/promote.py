@@ -8,7 +8,16 @@ from rich.console import Console
 
 from registry import gcloud, output
 from registry.environment import Environment
-from registry.options import PROJECT, TABLE, VERSION, WAIT, Model, inventory_of, settings_of
+from registry.options import (
+    PROJECT,
+    TABLE,
+    VERSION,
+    WAIT,
+    Model,
+    inventory_of,
+    only_one,
+    settings_of,
+)
 
 _BEFORE = {Environment.STAGING: Environment.DEV, Environment.PROD: Environment.STAGING}
 _ORDER = list(Environment)
@@ -22,12 +31,16 @@ _ORDER = list(Environment)
     "target",
     type=click.Choice([environment.value for environment in _BEFORE]),
     required=True,
+    multiple=True,
+    callback=only_one,
     help="Where it is copied to.",
 )
 @click.option(
     "--from",
     "source",
     type=click.Choice([environment.value for environment in Environment]),
+    multiple=True,
+    callback=only_one,
     help="Where it is copied from.  [default: the environment before]",
 )
 @click.option("--anyway", is_flag=True, help="Also if the source differs from the one before it.")

@@ -9,7 +9,16 @@ from rich.console import Console
 
 from registry import gcloud, output
 from registry.environment import Environment
-from registry.options import PROJECT, TABLE, VERSION, WAIT, Model, inventory_of, settings_of
+from registry.options import (
+    PROJECT,
+    TABLE,
+    VERSION,
+    WAIT,
+    Model,
+    inventory_of,
+    only_one,
+    settings_of,
+)
 
 if TYPE_CHECKING:
     from registry.withdrawal import Kept
@@ -23,6 +32,8 @@ if TYPE_CHECKING:
     "environment",
     type=click.Choice([environment.value for environment in Environment]),
     required=True,
+    multiple=True,
+    callback=only_one,
     help="Where it is removed.",
 )
 @click.option("--undo", is_flag=True, help="Bring back what the last withdrawal removed.")
