@@ -11,7 +11,7 @@ from enum import StrEnum
 from registry.rows import ComparedFile, Row
 
 # Numbers as programs write them. A larger exponent would make a difference of very many digits.
-_NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]*)?([eE][+-]?[0-9]{1,2})?")
+_NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,2})?")
 _DIGITS = 20_000  # more than any two values have: all metadata of an object is 8 KiB at most
 
 

@@ -78,6 +78,9 @@ def test_what_no_model_is_made_of_makes_no_difference() -> None:
         ("0.1", "0.3", "changed", "+0.2"),  # 0.19999999999999998 in binary
         ("10", "9.5", "changed", "-0.5"),
         ("0.910", "0.91", "same", None),
+        (".5", "0.50", "same", None),
+        ("-.5", "+5.", "changed", "+5.5"),
+        (".", "1", "changed", None),
         ("1e-3", "2e-3", "changed", "+0.001"),
         ("12345678901234567890123456789012", "12345678901234567890123456789013", "changed", "+1"),
         ("1e999999999", "1", "changed", None),
