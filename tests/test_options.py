@@ -95,7 +95,9 @@ def test_another_version_than_the_paths_is_an_error(run: Run, command: list[str]
     assert "expected v1, which is in the path of MODEL, found v2: type one of them" in result.stderr
 
 
-@pytest.mark.parametrize("version", ["v", "", "3a", "-1", "v\u0663", "3\n", "9" * 19, "v" + "9" * 5000])
+@pytest.mark.parametrize(
+    "version", ["v", "", "3a", "-1", "v\u0663", "3\n", "9" * 19, "v" + "9" * 5000]
+)
 def test_what_is_no_version_is_an_error_of_one_line(run: Run, version: str) -> None:
     result = run("show", "fraud", "--", version)
 
