@@ -21,7 +21,7 @@ from google.cloud import bigquery
 
 from registry.cli import main
 from registry.inventory import Inventory
-from tests import PROJECT, ROOT
+from tests import PROJECT, ROOT, STILL_TRYING
 from tests.conftest import Terminal, insert, written
 from tests.processes import wait_until
 from tests.servers import bigquery as server
@@ -386,7 +386,8 @@ def test_a_reader_that_goes_away_and_ctrl_c_leave_no_trace(
         asking.send_signal(signal.SIGINT)
         said = asking.communicate(timeout=30)[1]
 
-    assert (gone.stdout, gone.stderr) == ("141\n", "")
+    assert gone.stdout == "141\n"
+    assert gone.stderr in {"", STILL_TRYING}
     assert (asking.returncode, said.strip()) == (130, "")
 
 

@@ -13,7 +13,7 @@ from google.cloud import bigquery
 
 from registry import inventory, output
 from registry.cli import main
-from tests import PROJECT, ROOT
+from tests import PROJECT, ROOT, STILL_TRYING
 from tests.conftest import insert, written
 from tests.servers import bigquery as server
 
@@ -69,7 +69,8 @@ def test_a_full_disk_is_one_line_and_exit_code_2(environ: dict[str, str], words:
 def test_a_reader_that_has_gone_is_exit_code_141(environ: dict[str, str], words: str) -> None:
     result = program(environ, words, "| true; exit ${PIPESTATUS[0]}")
 
-    assert (result.returncode, result.stderr) == (141, "")
+    assert result.returncode == 141
+    assert result.stderr in {"", STILL_TRYING}
 
 
 @pytest.mark.skipif(not FULL.exists(), reason="this system has no /dev/full")
@@ -98,7 +99,7 @@ def test_a_closed_output_is_one_line_and_exit_code_2(environ: dict[str, str]) ->
     result = program(environ, "models", ">&-")
 
     assert result.returncode == 2
-    assert result.stderr.startswith("Error: expected an output to write to, found it closed")
+    assert "Error: expected an output to write to, found it closed" in result.stderr
 
 
 @pytest.mark.parametrize(
@@ -137,7 +138,7 @@ def test_who_waits_for_bigquery_reads_that_we_go_on_trying(environ: dict[str, st
             said = process.stderr.readline()
             process.terminate()
 
-    assert said == "BigQuery has not answered yet: still trying\n"
+    assert said == STILL_TRYING
 
 
 def test_the_remedy_comes_after_the_note(
@@ -152,7 +153,7 @@ def test_the_remedy_comes_after_the_note(
 
     [note, error] = result.stderr.splitlines()
     assert result.exit_code == 2
-    assert note == "BigQuery has not answered yet: still trying"
+    assert f"{note}\n" == STILL_TRYING
     assert error.startswith("Error: expected ")
     assert error.endswith(": check that this machine reaches BigQuery, and ask again")
 
