@@ -71,7 +71,7 @@ class Model(Name):
     """
     A model's name, also as part of a path: `fraud/`, `fraud/v3`, `gs://bucket/fraud/v3/`.
 
-    The version of the path is kept for `with_version_of_path()`, which commands with a version ask.
+    The version of the path is kept for `with_version_of_path()`.
     """
 
     name = "model"
