@@ -5,10 +5,14 @@ from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from flask import Flask, Response, request
+
 from registry.artifact import INT64_MAX
 from registry.environment import Environment
 from registry.errors import QueryFailed
 from registry.inventory import EVERYTHING, Filter, Inventory
+from registry.links import Links
+from registry.page import Page
 from registry.rows import (
     Artifact,
     Change,
@@ -292,3 +296,20 @@ class Rows(Inventory):
         if isinstance(self._registered, QueryFailed):
             raise self._registered
         return [row for row in self._registered if isinstance(row, kind)]
+
+
+def app_of(rows: Sequence[Row] | QueryFailed) -> Flask:
+    """Serve the page with some rows."""
+    links = Links.parse("git_commit=https://git.example.com/commit/{value}")
+    page = Page(Rows(rows), lambda: NOW, links)
+    app = Flask("page")
+
+    @app.get("/", defaults={"path": ""})
+    @app.get("/<path:path>")
+    def answer(path: str) -> Response:  # noqa: ARG001 - the page reads it from the request
+        try:
+            return page.respond(request)
+        except QueryFailed as error:
+            return page.explain(request, error)
+
+    return app

@@ -7,16 +7,13 @@ from pathlib import Path
 from typing import Literal
 
 import pytest
-from flask import Flask, Response, request
+from flask import Flask
 from playwright.sync_api import Browser, FloatRect, Page
 from werkzeug.middleware.dispatcher import DispatcherMiddleware
 from werkzeug.serving import make_server
 
-from registry.errors import QueryFailed
-from registry.links import Links
-from registry.page import Page as Registry
 from tests import ROOT
-from tests.page_states import NOW, Rows, State, states
+from tests.page_states import State, app_of, states
 from tests.test_browser import browser
 
 __all__ = ["browser"]  # the fixture
@@ -52,27 +49,10 @@ FOCUSED = """
 """
 
 
-def app_of(state: State) -> Flask:
-    """Serve the page in one state."""
-    links = Links.parse("git_commit=https://git.example.com/commit/{value}")
-    page = Registry(Rows(state.rows), lambda: NOW, links)
-    app = Flask(state.name)
-
-    @app.get("/", defaults={"path": ""})
-    @app.get("/<path:path>")
-    def answer(path: str) -> Response:  # noqa: ARG001 - the page reads it from the request
-        try:
-            return page.respond(request)
-        except QueryFailed as error:
-            return page.explain(request, error)
-
-    return app
-
-
 @pytest.fixture(scope="module")
 def served() -> Iterator[str]:
     """The page in each state, below the state's name."""
-    apps = DispatcherMiddleware(Flask("none"), {f"/{one.name}": app_of(one) for one in STATES})
+    apps = DispatcherMiddleware(Flask("none"), {f"/{one.name}": app_of(one.rows) for one in STATES})
     server = make_server("127.0.0.1", 0, apps, threaded=True)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
