@@ -9,6 +9,7 @@ import pytest
 from registry.rows import Change, ModelHistory
 from registry.ticks import round_dates
 from registry.timeline import CHARACTER, MARKS, NOW, WIDTH, Period, Timeline, periods
+from tests.page_states import make
 
 BEGIN = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
@@ -27,40 +28,26 @@ def version(
     comparison: str | None = None,
 ) -> ModelHistory:
     """Make a version to which something happened on some days: to one file, or to so many."""
+    where = {"model_version": number, "environment": environment}
     changes = [
-        Change(
+        make(
+            Change,
+            **where,
             changed_at=day(event[0]),
-            model_name="m",
-            model_version=number,
-            environment=environment,
             change=event[1],
             files=event[2] if len(event) > 2 else 1,
-            total_bytes=1,
-            uploaders=[],
             ended_at=day(event[0]),
-            git_commit=None,
         )
         for event in events
     ]
-    return ModelHistory(
-        model_name="m",
-        model_version=number,
-        environment=environment,
-        files=1,
-        total_bytes=1,
+    return make(
+        ModelHistory,
+        **where,
         first_upload_timestamp=day(events[0][0]),
         last_upload_timestamp=day(events[-1][0]),
-        uploaders=[],
-        overwrites=0,
-        fingerprint=None,
         removed_at=None if removed is None else day(removed),
-        uri="gs://b/m/v1/",
-        different_files=[],
-        missing_files=[],
-        extra_files=[],
         staging_vs_dev=comparison if environment == "staging" else None,
         prod_vs_staging=comparison if environment == "prod" else None,
-        artifacts=[],
         changes=changes[::-1],
     )
 

@@ -1,34 +1,18 @@
 """A version with its files in each environment, without a page."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from registry.rows import Artifact, ModelVersionFiles
 from registry.versions import Place, Version
+from tests.page_states import make
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 
 def artifact(name: str, environment: str, **columns: object) -> Artifact:
-    values: dict[str, object] = {
-        "model_name": "m",
-        "model_version": 1,
-        "environment": environment,
-        "gcs_bucket": f"b-{environment}",
-        "gcs_path": f"m/v1/{name}",
-        "file_size_bytes": 1,
-        "upload_timestamp": NOON,
-        "uploader": None,
-        "registered_at": NOON,
-        "generation": 1,
-        "crc32c": "A",
-        "md5_hash": None,
-        "metadata": None,
-        "removed_at": None,
-        "first_upload_timestamp": NOON,
-        "overwrites": 0,
-    }
-    return Artifact(**values | columns)  # type: ignore[arg-type] # of many types
+    values = {"environment": environment, "gcs_path": f"m/v1/{name}", "metadata": None, **columns}
+    return make(Artifact, **values)
 
 
 def row(
@@ -38,26 +22,13 @@ def row(
     removed_at: datetime | None = None,
     **named: Sequence[str],
 ) -> ModelVersionFiles:
-    lists: Mapping[str, Sequence[str]] = {
-        f"{kind}_files": named.get(kind, []) for kind in ("different", "missing", "extra")
-    }
-    return ModelVersionFiles(
-        model_name="m",
+    return make(
+        ModelVersionFiles,
         model_version=number,
         environment=environment,
-        files=len(artifacts),
-        total_bytes=1,
-        first_upload_timestamp=NOON,
-        last_upload_timestamp=NOON,
-        uploaders=[],
-        overwrites=0,
-        fingerprint=None,
         removed_at=removed_at,
-        uri="",
-        staging_vs_dev=None,
-        prod_vs_staging=None,
         artifacts=artifacts,
-        **lists,
+        **{f"{kind}_files": names for kind, names in named.items()},
     )
 
 
