@@ -261,7 +261,7 @@ def test_the_page_of_changes_shows_what_the_command_line_does(
 
     assert http.get(f"/changes?{query}&format=json").text == to_json(expected)
     assert re.search(
-        "ago fraud v3 prod overwritten 1 10 Bytes eve - .{,20} ago fraud v3 prod removed",
+        "UTC fraud v3 prod overwritten 1 10 Bytes eve - .{,20} ago .{16} UTC fraud v3 prod removed",
         text_of(response),
     )
     assert "<option selected>prod</option>" in response.text
