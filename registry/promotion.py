@@ -128,8 +128,9 @@ def plan(  # noqa: PLR0913 - what it works with, and what is asked
     if unlisted := sorted(key for key in known | stored if known.get(key) != stored.get(key)):
         raise Refused(
             f"expected the registry to know what is in {source}, found that it does not for"
-            f" {named(f'gs://{bucket}/{path}' for bucket, path in unlisted)}:"
-            f" run model-registry reconcile {source} --prefix {found.model_name}/"
+            f" {named(f'gs://{bucket}/{path}' for bucket, path in unlisted)}: the events may be on"
+            " their way, so run it again; if that does not help, run model-registry reconcile"
+            f" {source} --prefix {found.model_name}/"
         )
     if lacking := [one for one in listed if one.crc32c is None]:
         raise Refused(
