@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from shlex import quote
 
 from registry.environment import Environment
 from registry.errors import Refused
@@ -111,8 +112,8 @@ def plan(  # noqa: PLR0913 - what it works with, and what is asked
     unlike = found.comparison not in {None, Comparison.IDENTICAL}
     if found.comparison == Comparison.INCOMPLETE:
         raise Refused(
-            f"expected all of {name} in {source}, found an {found.verdict}:"
-            f" run model-registry promote {found.model_name} v{found.model_version} --to {source}"
+            f"expected all of {name} in {source}, found an {found.verdict}: run model-registry"
+            f" promote {quote(found.model_name)} v{found.model_version} --to {source}"
         )
     if unlike and not anyway:
         raise Refused(
@@ -130,7 +131,7 @@ def plan(  # noqa: PLR0913 - what it works with, and what is asked
             f"expected the registry to know what is in {source}, found that it does not for"
             f" {named(f'gs://{bucket}/{path}' for bucket, path in unlisted)}: the events may be on"
             " their way, so run it again; if that does not help, run model-registry reconcile"
-            f" {source} --prefix {found.model_name}/"
+            f" {source} --prefix {quote(f'{found.model_name}/')}"
         )
     if lacking := [one for one in listed if one.crc32c is None]:
         raise Refused(

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from dataclasses import replace
+from shlex import quote
 
 from registry.artifact import ArtifactPath
 from registry.bucket import Bucket
@@ -42,7 +43,7 @@ def find(
             return found
     raise Refused(
         f"expected {model} v{version} in {environment}, found that it never was there:"
-        f" run model-registry show {model}"
+        f" run model-registry show {quote(model)}"
     )
 
 

@@ -128,6 +128,7 @@ def test_files_that_only_the_target_has_are_refused_before_anything_is_copied(ow
     ("words", "code", "message"),
     [
         (["nothing", "v1", "--to", "staging"], 1, "expected nothing v1 in dev, found that it"),
+        (["a b", "v1", "--to", "staging"], 1, "run model-registry show 'a b'"),
         (["churn", "v9", "--to", "staging"], 1, "expected churn v9 in dev, found that it never"),
         (["churn", "x", "--to", "staging"], 2, "expected a version such as v3, found 'x'"),
         (["churn", "v3", "--to", "dev"], 2, "'dev' is not one of 'staging', 'prod'"),

@@ -346,6 +346,16 @@ def test_what_cannot_be_promoted(
         promotion.plan(found, listed, [], STAGING)
 
 
+def test_a_command_that_is_proposed_can_be_pasted() -> None:
+    one = stored("a b/v1/a")
+    part = replace(version([artifact(one, "staging")], "staging"), staging_vs_dev="incomplete")
+
+    with pytest.raises(Refused, match="reconcile dev --prefix 'a b/'"):
+        promotion.plan(version([artifact(one, "dev")]), [], [], STAGING)
+    with pytest.raises(Refused, match="run model-registry promote 'a b' v1 --to staging"):
+        promotion.plan(part, [one], [], Environment.PROD)
+
+
 def test_a_file_without_a_checksum_is_refused() -> None:
     bare = stored(crc32c=None)
 
