@@ -27,6 +27,8 @@ main() {
   if (($#)); then
     exec pytest "$@"
   fi
+  # Some tests start the command line and the function: each would compile the sources again.
+  unset PYTHONDONTWRITEBYTECODE
   # Many tests wait, so several processes run at once. Those of one process share the emulator and the
   # local system. Only the views' process uses GoogleSQL, so a new machine compiles it once.
   coverage erase
@@ -65,9 +67,13 @@ measured=()  # what runs pytest to measure coverage
 started=()   # process ids
 logs=()      # what they print
 elsewhere=() # the test files that they run
+# A test waits for other processes for half of its time; with more at once, these would take seconds to answer.
+at_once=$(($(getconf _NPROCESSORS_ONLN) + 2))
 
-# start NAME [FILE…]: run test files, or without any the function NAME, in the background.
+# start NAME [FILE…]: run test files, or without any the function NAME, in the background, once there is
+# room.
 start() {
+  while (($(jobs -rp | wc -l) >= at_once)); do sleep 0.2; done
   local log=$root/.local/$1.log run=(${measured[@]+"${measured[@]}"} pytest --quiet "${@:2}")
   (($# > 1)) || run=("$1")
   "${run[@]}" >"$log" 2>&1 &
