@@ -203,7 +203,10 @@ def _presence(row: ModelHistory) -> list[tuple[datetime, datetime | None]]:
                 found[-1] = (found[-1][0], change.ended_at)
         elif change.change in {"arrived", "completed", "reappeared"}:
             if files <= 0:
-                found.append((change.changed_at, None))
+                # A row spans minutes: it may be back before the removal that emptied it has ended.
+                is_back = found and found[-1][1] and found[-1][1] >= change.changed_at
+                start = found.pop()[0] if is_back else change.changed_at
+                found.append((start, None))
                 files = 0
             files += change.files
     # The view knows best when it began and whether it has ended: not all changes may be here.

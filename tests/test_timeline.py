@@ -1,6 +1,7 @@
 """The layout of the picture, without a picture."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
@@ -112,6 +113,14 @@ def test_what_was_in_an_environment_on_a_date_can_be_read_off(
     rows: list[ModelHistory], expected: list[tuple[str, float, float | None, int | None]]
 ) -> None:
     assert told([*periods(rows)]) == expected
+
+
+def test_a_version_that_came_back_while_the_last_files_went_is_there() -> None:
+    row = version(1, "prod", (0, "arrived"), (2, "removed"), (3, "reappeared"))
+    back, gone, first = row.changes
+    row = replace(row, changes=[back, replace(gone, ended_at=day(4)), first])
+
+    assert told([*periods([row])]) == [("v1", 0, None, None)]
 
 
 def test_a_bar_is_as_long_as_its_period_and_the_last_one_ends_now() -> None:
