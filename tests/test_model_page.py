@@ -216,6 +216,8 @@ def test_of_many_files_the_first_are_shown(read: Read, monkeypatch: pytest.Monke
     one = text_of(read("/models/50%25%20off%3F%23/v1"))
     assert "The first 1 of 2." in one
     assert "model-registry show --files -- '50% off?#' v1" in one
+    then = text_of(read("/models/50%25%20off%3F%23/v1?at=1m"))
+    assert "model-registry show --files --at 1m -- '50% off?#' v1" in then
 
 
 def test_as_json_a_model_is_its_versions_with_their_files(
