@@ -38,8 +38,10 @@ class CompareForm:
     def of(cls, args: Mapping[str, str], ask: Ask) -> Self:
         """Answer what an address asks: `model`, `first`, `second`, `from` and `to`."""
         typed = {name: args.get(name, "") for name in ("model", "first", "second", "from", "to")}
-        if not typed["first"] and not typed["second"]:
-            return cls(typed=typed)
+        versions = [typed[name] for name in ("first", "second") if typed[name]]
+        environments = [typed[name] for name in ("from", "to") if typed[name]]
+        if not versions or len(versions + environments) == 1:
+            return cls(typed=typed)  # there is more to type
         try:
             first, second = _versions(typed)
             places = _places(typed, first == second)

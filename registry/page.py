@@ -176,9 +176,11 @@ class Page:
 
         form = CompareForm.of(request.args, ask)
         if wants_json(request):
-            if form.problem:
-                return self._message(request, form.status, form.problem)
-            return json_of(form.rows)
+            if form.sides:
+                return json_of(form.rows)
+            status = form.status if form.problem else HTTPStatus.BAD_REQUEST
+            text = form.problem or "Expected model and first, and second or from and to."
+            return self._message(request, status, text)
         response = self._html(request, "compare.html", as_of, form=form, limit=FILES_OF_ONE)
         response.status_code = form.status
         return response

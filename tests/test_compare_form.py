@@ -49,8 +49,11 @@ def test_versions_and_environments_are_chosen(
     assert typed == [*sides[0].split(" in "), *sides[1].split(" in ")]
 
 
-@pytest.mark.parametrize("address", ["", "model=m", "model=m&from=dev&to=prod"])
-def test_nothing_is_asked_before_there_is_a_version(address: str) -> None:
+@pytest.mark.parametrize(
+    "address",
+    ["", "model=m", "model=m&from=dev&to=prod", "model=m&first=3", "model=m&second=3", "from=dev"],
+)
+def test_nothing_is_asked_before_there_are_two_to_compare(address: str) -> None:
     form, asked = answer(address)
 
     assert (form.status, form.problem, form.sides, asked) == (HTTPStatus.OK, "", (), [])
@@ -60,10 +63,9 @@ def test_nothing_is_asked_before_there_is_a_version(address: str) -> None:
     ("address", "status", "problem"),
     [
         ("first=3&second=4", 400, "Expected a model, found none."),
-        ("model=m&first=third", 400, "Expected a version such as v3, found 'third'."),
-        (f"model=m&first={'9' * 5000}", 400, "Expected a version such as v3, found '999"),
+        ("model=m&first=third&second=4", 400, "Expected a version such as v3, found 'third'."),
+        (f"model=m&first={'9' * 5000}&to=dev", 400, "Expected a version such as v3, found '999"),
         ("model=m&first=3&from=live", 400, "Expected dev, staging or prod, found 'live'."),
-        ("model=m&first=3", 400, "Expected two versions, or one version in two environments."),
         ("model=m&first=3&second=v03", 400, "Expected two versions, or one version in two env"),
         ("model=m&first=3&from=dev", 400, "Expected two versions, or one version in two env"),
         ("model=m&first=3&second=4&from=prod", 404, "Expected v3 in prod, found it in dev, stag"),

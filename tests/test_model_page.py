@@ -274,10 +274,15 @@ def test_compare_shows_its_form_and_says_what_it_cannot_compare(read: Read) -> N
     wrong = read("/compare?model=fraud&first=v1&second=v2&from=prod")
     assert wrong.status_code == 404
     assert "Expected v2 in prod, found no files of it." in wrong.text
-    error = read("/compare?model=fraud&first=x&format=json")
+    error = read("/compare?model=fraud&first=x&to=dev&format=json")
     assert (error.status_code, error.get_json()) == (
         400,
         {"error": "Expected a version such as v3, found 'x'."},
+    )
+    more = read("/compare?model=fraud&first=v1&format=json")
+    assert (more.status_code, more.get_json()) == (
+        400,
+        {"error": "Expected model and first, and second or from and to."},
     )
 
 
