@@ -99,8 +99,15 @@ def keep_in_memory() -> None:
         jobs[job.jobReference.projectId, job.jobReference.jobId] = job
         return job
 
-    store.save = save
-    store.load = lambda *key: jobs.get(key)
+    def load(project: str, job: str) -> Job | None:
+        return jobs.get((project, job))
+
+    def children(project: str, _states: object, parent: str | None, *_: object) -> list[Job]:
+        # The real bq asks for the parts of a script, and waits for as long as there are none.
+        found = [job for (of, _), job in list(jobs.items()) if of == project]
+        return [job for job in reversed(found) if job.statistics.parentJobId == parent]
+
+    store.save, store.load, store.list_ = save, load, children
 
     materialise = results.materialise
     kept: collections.deque[str] = collections.deque()
