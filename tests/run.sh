@@ -29,26 +29,30 @@ main() {
   fi
   # Some tests start the command line and the function: each would compile the sources again.
   unset PYTHONDONTWRITEBYTECODE
-  # Many tests wait, so several processes run at once. Those of one process share the emulator and the
-  # local system. Only the views' process uses GoogleSQL, so a new machine compiles it once.
+  # Many tests wait, so several processes run at once, the longest first. Those of one process share the
+  # emulator and the local system. Only the views' process uses GoogleSQL, so a new machine compiles it once.
+  local benchmarks deploy elsewhere faults operations scripts system views
+  system=(tests/test_{local,browser,readme,faces,removals,jobs}.py)
+  views=(tests/test_{sql,views,comparison,changes_view,plain_views,forget,inventory,page,reconciliation}.py)
+  benchmarks=(tests/test_{benchmarks,requirements,local_storage,local_generations}.py)
+  deploy=(tests/test_{deploy,answer}.py)
+  scripts=(tests/test_{deploy_scripts,monitoring,setup,gcloud}.py)
+  operations=(tests/test_{triggers,notify,replay,upgrade}.py)
+  faults=(tests/test_{soak,fuzz,security}.py)
+  elsewhere=("${system[@]}" "${views[@]}" "${benchmarks[@]}" "${deploy[@]}" "${scripts[@]}" "${operations[@]}"
+    "${faults[@]}" tests/test_{page_states,table}.py)
   coverage erase
-  start checks
-  start local tests/test_local.py tests/test_browser.py tests/test_readme.py tests/test_faces.py tests/test_removals.py \
-    tests/test_jobs.py
+  measure others "${elsewhere[@]/#/--ignore=}"
+  start system "${system[@]}"
+  measure views "${views[@]}"
+  start benchmarks "${benchmarks[@]}"
+  start deploy "${deploy[@]}"
+  start scripts "${scripts[@]}"
+  start operations "${operations[@]}"
+  start faults "${faults[@]}"
   start states tests/test_page_states.py
-  start deploy tests/test_deploy.py tests/test_answer.py
-  start scripts tests/test_deploy_scripts.py tests/test_monitoring.py tests/test_setup.py tests/test_gcloud.py
-  start operations tests/test_triggers.py tests/test_notify.py tests/test_replay.py tests/test_upgrade.py
-  start faults tests/test_soak.py tests/test_fuzz.py tests/test_security.py
-  start benchmarks tests/test_benchmarks.py tests/test_requirements.py tests/test_local_storage.py \
-    tests/test_local_generations.py
-  # Only these measure: the others test what runs in other processes, and would take a third longer.
-  measured=(coverage run --parallel-mode -m)
-  start views tests/test_sql.py tests/test_views.py tests/test_comparison.py tests/test_changes_view.py \
-    tests/test_plain_views.py tests/test_forget.py tests/test_inventory.py tests/test_page.py \
-    tests/test_reconciliation.py
-  start table tests/test_table.py
-  start others "${elsewhere[@]/#/--ignore=}"
+  measure table tests/test_table.py
+  start checks
   finish
   coverage combine --quiet
   coverage report
@@ -63,10 +67,8 @@ checks() {
   shellcheck --external-sources --check-sourced deploy/*.sh tests/*.sh tests/benchmarks/*.sh .ci/run
 }
 
-measured=()  # what runs pytest to measure coverage
-started=()   # process ids
-logs=()      # what they print
-elsewhere=() # the test files that they run
+started=() # process ids
+logs=()    # what they print
 # A test waits for other processes for half of its time; with more at once, these would take seconds to answer.
 at_once=$(($(getconf _NPROCESSORS_ONLN) + 2))
 
@@ -74,14 +76,20 @@ at_once=$(($(getconf _NPROCESSORS_ONLN) + 2))
 # room.
 start() {
   while (($(jobs -rp | wc -l) >= at_once)); do sleep 0.2; done
-  local log=$root/.local/$1.log run=(${measured[@]+"${measured[@]}"} pytest --quiet "${@:2}")
+  local log=$root/.local/$1.log run=(${with[@]+"${with[@]}"} pytest --quiet "${@:2}")
   (($# > 1)) || run=("$1")
   "${run[@]}" >"$log" 2>&1 &
   started+=($!)
   logs+=("$log")
-  elsewhere+=("${@:2}")
   # shellcheck disable=SC2064 # those that are started by now
   trap "kill ${started[*]} 2>/dev/null || true" EXIT
+}
+
+# measure NAME FILE…: the same with coverage. What the other tests test runs in other processes, and they
+# would take a third longer.
+measure() {
+  local with=(coverage run --parallel-mode -m)
+  start "$@"
 }
 
 # finish: wait for what runs in the background, print what it printed, and fail if one failed.

@@ -26,7 +26,7 @@ ACME = {
     "RECONCILE_SERVICE_ACCOUNT": "acme-reconciles",
     "BUILD_SERVICE_ACCOUNT": "acme-builds",
     "DEPLOYER": "group:ops@example.com",
-    "LINKS": "commit=https://git.example.com/{value} run=https://ml.example.com/#/{value}",
+    "LINKS": "commit=https://git.example.com/{value} run=https://ml.example.com/?run={value}",
 }
 # Calls whose --dry-run is written down in tests/deploy/, with other settings than the defaults.
 WRITTEN: list[tuple[str, dict[str, str]]] = [

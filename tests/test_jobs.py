@@ -25,7 +25,7 @@ def comparable(output: str) -> list[str]:
     """Return the lines without what changes from run to run."""
     for pattern in CHANGES:
         output = re.sub(pattern, lambda found: "#" * len(found[0]), output)
-    return [line.rstrip() for line in output.splitlines()]
+    return output.splitlines()
 
 
 def on_a_terminal(command: str, folder: Path, environ: dict[str, str]) -> str:
@@ -82,11 +82,12 @@ def test_each_job_is_done_by_its_command_and_prints_what_is_written(
         while True:
             if golden:
                 time.sleep(1)  # events are on the way
-            shown = on_a_terminal(command, tmp_path, environ)
+            shown = re.sub(" +$", "", on_a_terminal(command, tmp_path, environ), flags=re.MULTILINE)
             if golden or comparable(shown) == comparable(expected):
                 seen.append(shown)
                 break
             assert time.monotonic() < deadline, (command, shown)
+            time.sleep(0.2)
 
     if golden:
         text = STEP.sub(lambda step: f"$ {step[1]}\n{seen.pop(0)}", section)
