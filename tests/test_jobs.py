@@ -17,7 +17,7 @@ README = ROOT / "registry/README.md"
 SECTION = re.compile(r"(?<=^## From training to release\n).*?(?=^## )", re.DOTALL | re.MULTILINE)
 STEP = re.compile(r"^\$ (.*)\n((?:(?!\$ |```).*\n)*)", re.MULTILINE)
 # What is another one in each run.
-CHANGES = [r"\d{4}-\d\d-\d\d \d\d:\d\d(:\d\d)?(\.\d+)?", r"\b1[67]\d{14}\b", r"\d+(\.\d+)? s\b"]
+CHANGES = [r"\d{4}-\d\d-\d\d", r"\d\d:\d\d(:\d\d)?(\.\d+)?", r"\b1[67]\d{14}\b", r"\d+(\.\d+)? s\b"]
 SEEN_WITHIN = 60.0
 
 
