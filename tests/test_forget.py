@@ -16,10 +16,9 @@ from tests.cloud.storage import stored
 from tests.conftest import insert, written
 from tests.servers.emulator import apply_sql, sql_of
 from tests.servers.googlesql import GoogleSql
-from tests.servers.local import Local
 from tests.servers.scripts import Cloud, Ended, at_once
 from tests.test_deploy import one_line
-from tests.test_gcloud import BQ, GCLOUD, gcloud
+from tests.test_gcloud import GCLOUD, gcloud
 
 DEV, STAGING = "ml-models-dev", "ml-models-staging"
 AGAIN = "run it again after 2026-03-01 13:31 UTC"
@@ -439,16 +438,3 @@ def test_gcloud_knows_the_commands(filled: Cloud, tmp_path: Path) -> None:
 
     assert [(c["command_string"], c["error_message"]) for c in checked if not c["success"]] == []
     assert any(line.startswith("gcloud storage objects list ") for line in lines)
-
-
-@GCLOUD
-@BQ
-def test_the_real_tools_show_what_the_local_system_has(system: Local) -> None:
-    shown = system.run("deploy/forget.sh", "--dry-run", "--uploader", "ada", "dev")
-
-    query = "SELECT COUNT(*) FROM ml_registry.models WHERE uploader = 'ada' AND environment = 'dev'"
-    [[count]] = system.bigquery.query_and_wait(query)
-    assert count > 5
-    assert re.search(rf" objects: \d\d in {count} generations, ", shown)
-    assert f"; rows of ml_registry.models: {count}\n" in shown
-    assert "\n  gs://ml-models-dev/churn/v4/model.pkl#1" in shown

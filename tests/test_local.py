@@ -279,3 +279,16 @@ def test_the_command_line_and_the_page_agree_on_a_model(system: Local) -> None:
     by_page = requests.get(f"{system.inventory}models/fraud-detection?format=json", timeout=60)
 
     assert json.loads(by_command) == by_page.json()
+
+
+@needs["gcloud"]
+@needs["bq"]
+def test_forget_shows_through_the_real_tools_what_would_go(system: Local) -> None:
+    shown = system.run("deploy/forget.sh", "--dry-run", "--uploader", "ada", "dev")
+
+    query = "SELECT COUNT(*) FROM ml_registry.models WHERE uploader = 'ada' AND environment = 'dev'"
+    [[count]] = system.bigquery.query_and_wait(query)
+    assert count > 5
+    assert re.search(rf" objects: \d\d in {count} generations, ", shown)
+    assert f"; rows of ml_registry.models: {count}\n" in shown
+    assert "\n  gs://ml-models-dev/churn/v4/model.pkl#1" in shown
