@@ -31,20 +31,22 @@ main() {
   unset PYTHONDONTWRITEBYTECODE
   # Many tests wait, so several processes run at once, the longest first. Those of one process share the
   # emulator and the local system. Only the views' process uses GoogleSQL, so a new machine compiles it once.
-  local benchmarks deploy elsewhere faults operations scripts system views
+  local benchmarks commands deploy elsewhere faults operations scripts system views
   system=(tests/test_{local,browser,readme,faces,removals,jobs}.py)
   views=(tests/test_{sql,views,comparison,changes_view,plain_views,forget,inventory,page,reconciliation}.py)
+  commands=(tests/test_{cli,options,output,check,compare,where,uri,get,promote,promotion,withdraw,withdrawal,install}.py)
   benchmarks=(tests/test_{benchmarks,requirements,local_storage,local_generations}.py)
   deploy=(tests/test_{deploy,answer}.py)
   scripts=(tests/test_{deploy_scripts,monitoring,setup,gcloud}.py)
   operations=(tests/test_{triggers,notify,replay,upgrade}.py)
   faults=(tests/test_{soak,fuzz,security}.py)
-  elsewhere=("${system[@]}" "${views[@]}" "${benchmarks[@]}" "${deploy[@]}" "${scripts[@]}" "${operations[@]}"
-    "${faults[@]}" tests/test_{page_states,table}.py)
+  elsewhere=("${system[@]}" "${views[@]}" "${commands[@]}" "${benchmarks[@]}" "${deploy[@]}" "${scripts[@]}"
+    "${operations[@]}" "${faults[@]}" tests/test_{page_states,table}.py)
   coverage erase
-  measure others "${elsewhere[@]/#/--ignore=}"
   start system "${system[@]}"
   measure views "${views[@]}"
+  measure others "${elsewhere[@]/#/--ignore=}"
+  measure commands "${commands[@]}"
   start benchmarks "${benchmarks[@]}"
   start deploy "${deploy[@]}"
   start scripts "${scripts[@]}"
