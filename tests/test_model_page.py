@@ -147,7 +147,9 @@ def test_metadata_is_text_and_what_people_look_for_comes_first(read: Read) -> No
     odd = read("/models/fraud/v1")
 
     assert "git_commit 8d1f2ab auc 0.93 zeta z 40 files" in shown
-    assert f'<a href="{COMMITS}8d1f2ab">8d1f2ab</a>' in odd.text
+    link = f'<a href="{COMMITS}8d1f2ab">8d1f2ab</a>'
+    assert link in odd.text
+    assert f"<code>{link}</code>" in read("/changes?model=fraud&environment=staging").text
     assert "git_commit 8d1f2ab in dev, staging" in text_of(odd)  # prod was overwritten without
     assert "&lt;b&gt;" in odd.text
     assert "x" * 500 in odd.text
