@@ -30,7 +30,7 @@ document.querySelectorAll("tbody tr:nth-child(n+7), .version:nth-of-type(n+6)")
 """
 STATES = list(states())
 
-# What has the focus, and whether it can be seen: it is on the screen, nothing is above it.
+# What has the focus, and whether it can be seen: on the screen with its outline, nothing above it.
 FOCUSED = """
 () => {
   const element = document.activeElement;
@@ -42,7 +42,7 @@ FOCUSED = """
   return {
     html: element.outerHTML.slice(0, 200),
     name: element.className,
-    seen: Boolean(top && (element.contains(top) || top.contains(element))),
+    seen: Boolean(top && (element.contains(top) || top.contains(element))) && box.top >= 5,
     outlined: style.outlineStyle === "solid" && parseFloat(style.outlineWidth) >= 2,
   };
 }
