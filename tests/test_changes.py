@@ -283,7 +283,7 @@ def test_of_many_changes_the_newest_are_shown_and_how_to_get_all(
     assert short_list.text.count('<th scope="row">') == 1
     command = "model-registry changes --environment prod --since 2026-03-01 --at 2026-03-02"
     assert f"The newest 1. All of them: {command} -- fraud" in text_of(short_list)
-    assert "model-registry changes</code>" in all_models.text
+    assert '<code class="copy">model-registry changes</code>' in all_models.text
     assert len(http.get("/changes?format=json").json or []) == 1
 
 
