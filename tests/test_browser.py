@@ -173,6 +173,19 @@ def test_on_a_telephone_a_picture_opens_at_its_newest_end(visit: Visit) -> None:
     wait_until(lambda: bool(group.evaluate("element => element.scrollLeft < 0")))
 
 
+@pytest.mark.parametrize("visit", [{"viewport": {"width": 718, "height": 1000}}], indirect=True)
+def test_on_paper_a_picture_has_its_oldest_end_too(visit: Visit) -> None:
+    visit.page.goto("models/fraud-detection")
+    group = visit.page.get_by_role("group", name="Timeline")
+    assert group.evaluate("element => element.scrollWidth > element.clientWidth")
+    visit.page.emulate_media(media="print")
+
+    assert group.evaluate("element => element.scrollWidth <= element.clientWidth")
+    first = visit.page.locator(".timeline .tick").first.bounding_box()
+    assert first
+    assert 16 < first["x"] < 200
+
+
 def test_a_file_that_differs_is_shown_without_a_click(visit: Visit) -> None:
     fraud = visit.page.locator(".models tr", has_text="fraud").locator("td[data-label=prod]")
     fraud.get_by_role("link", name="v3").click()
