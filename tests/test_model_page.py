@@ -52,6 +52,7 @@ def table(client: bigquery.Client, dataset: str) -> str:
     trained = json.dumps({"uploader": "ada", "zeta": "z", "auc": "0.93", "git_commit": "8d1f2ab"})
     odd = json.dumps({"<b>": {"x": 1}, "long": "x" * 500})
     withdrawn = uploaded("churn/v6/m", "prod", 4)
+    away = uploaded("back/v1/m", "prod", 5)
     insert(
         client,
         dataset,
@@ -68,6 +69,8 @@ def table(client: bigquery.Client, dataset: str) -> str:
             uploaded("churn/v5/m", "staging", 10),
             uploaded("churn/v5/m", "prod", 9, metadata='"text"'),
             withdrawn,
+            away,
+            uploaded("back/v1/m", "prod", 3),
             *(
                 uploaded(
                     f"sixty/v{n}/part-{i:05}-of-00040.safetensors", where, days, metadata=trained
@@ -80,7 +83,9 @@ def table(client: bigquery.Client, dataset: str) -> str:
             uploaded("-/v1/model.pkl", "dev", 0),
         ],
     )
-    assert not client.insert_rows_json(f"{dataset}.removals", [removed(withdrawn, 2)])
+    assert not client.insert_rows_json(
+        f"{dataset}.removals", [removed(withdrawn, 2), removed(away, 4)]
+    )
     return f"{dataset}.models"
 
 
@@ -106,7 +111,7 @@ def test_first_comes_what_is_where_and_how_to_get_it(read: Read) -> None:
     text = text_of(read("/models/fraud"))
 
     assert text.index("dev v2 since 2026-03-08 12:00:00 UTC, 2 days ago") < text.index("Timeline")
-    assert "prod v1 since 2026-03-03 12:00:00 UTC, 7 days ago differs from staging" in text
+    assert "prod v1 first here 2026-03-03 12:00:00 UTC, 7 days ago differs from staging" in text
     assert "gs://ml-models-prod/fraud/v1/ model-registry get -e prod fraud v1 ./fraud-v1 " in text
     assert "staging Never was here." in text_of(read("/models/-"))
 
@@ -179,6 +184,14 @@ def test_what_was_removed_is_said_where_it_was(read: Read) -> None:
     assert "prod removed 2026-03-08 12:00:00 , was there since 2026-03-06 12:00:00 · by ada" in gone
     alone = text_of(read("/models/churn/v6"))
     assert "prod Not here now. v6 was removed at 2026-03-08 12:00:00 UTC." in alone  # but v5 is
+
+
+def test_what_came_back_was_not_there_all_the_time(read: Read) -> None:
+    for path in ("/models/back", "/models/back/v1"):
+        text = text_of(read(path))
+
+        assert "prod v1 first here 2026-03-05 12:00:00 UTC, 5 days ago" in text
+        assert "since 2026-03-05" not in text
 
 
 def test_a_model_has_a_timeline_and_the_same_in_words(read: Read) -> None:
