@@ -114,6 +114,7 @@ def test_what_needs_attention_is_one_click_away(http: FlaskClient) -> None:
     assert names(alone) == ["Rash", "fraud"]
     assert "2 of 6 models" in text_of(alone)
     assert "Show all models" in alone.text
+    assert '<input type="hidden" name="attention" value="1">' in alone.text.partition("<main")[2]
 
 
 def test_as_json_the_overview_is_the_view(
