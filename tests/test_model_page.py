@@ -136,7 +136,7 @@ def test_a_version_is_a_block_with_its_environments_and_the_files_that_differ(re
 
     assert "dev since 2026-03-08 12:00:00 · 1 file, 5.0 MB · by ada" in block(response, "v2")
     first = block(response, "v1")
-    assert "by ada, eve · overwritten once, last upload 2026-03-09 12:00:00 ·" in first
+    assert "by ada, eve · uploaded again once, last upload 2026-03-09 12:00:00 ·" in first
     assert "Changed: model.pkl Missing here: only.txt Only here: new.txt" in first
     assert "model.pkl 10 Bytes here same changed" in first
     assert "only.txt 10 Bytes here same missing here" in first
@@ -191,7 +191,9 @@ def test_what_came_back_was_not_there_all_the_time(read: Read) -> None:
         text = text_of(read(path))
 
         assert "prod v1 first here 2026-03-05 12:00:00 UTC, 5 days ago" in text
+        assert "uploaded again once, last upload 2026-03-07 12:00:00" in text
         assert "since 2026-03-05" not in text
+        assert "overwritten" not in text
 
 
 def test_a_model_has_a_timeline_and_the_same_in_words(read: Read) -> None:
@@ -218,7 +220,7 @@ def test_a_version_has_an_address_of_its_own(read: Read) -> None:
     assert "fraud v1 All versions" in text
     assert "v2" not in text
     assert 'href="../../models/fraud">All versions' in one.text
-    assert "changed 2026-03-09 12:00:00 by eve 10 Bytes, crc32c BBBBBB== overwritten once" in text
+    assert "changed 2026-03-09 12:00:00 by eve 10 Bytes, crc32c BBBBBB== uploaded again" in text
     assert (none.status_code, odd.status_code) == (404, 404)
     assert "Expected v9 of" in none.text
 
