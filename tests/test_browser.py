@@ -137,6 +137,15 @@ def test_a_model_has_its_picture_its_versions_and_their_files(visit: Visit) -> N
     expect(visit.page.get_by_role("heading", name="Models")).to_be_visible()
 
 
+# How many lines a cell's text has.
+LINES = """
+element => {
+  const range = document.createRange();
+  range.selectNodeContents(element);
+  return range.getClientRects().length;
+}
+"""
+
 # The boxes of the labels of a picture, and of the line of now.
 BOXES = """
 () => [...document.querySelectorAll(".timeline text, .timeline path.now")].map(element => {
@@ -171,6 +180,8 @@ def test_on_a_telephone_a_picture_opens_at_its_newest_end(visit: Visit) -> None:
     group.focus()
     visit.page.keyboard.press("ArrowLeft")
     wait_until(lambda: bool(group.evaluate("element => element.scrollLeft < 0")))
+    visit.page.get_by_text("The timeline as a table").click()
+    assert visit.page.get_by_role("cell", name="overwritten", exact=True).evaluate(LINES) == 1
 
 
 @pytest.mark.parametrize("visit", [{"viewport": {"width": 718, "height": 1000}}], indirect=True)
@@ -331,6 +342,17 @@ def test_it_fits_on_a_telephone(visit: Visit) -> None:
     assert box is not None
     assert box["width"] < 360
     expect(cell).to_contain_text("differs from staging")
+
+
+@pytest.mark.parametrize("visit", [{"viewport": {"width": 800, "height": 740}}], indirect=True)
+def test_it_fits_in_half_a_window(visit: Visit) -> None:
+    for path in ("", "changes"):
+        visit.page.goto(path)
+
+        assert visit.page.evaluate("document.documentElement.scrollWidth") == 800
+    person = visit.page.locator("td[data-label=By] bdi").first.bounding_box()
+    assert person
+    assert person["height"] < 30  # one line
 
 
 def test_nothing_comes_from_elsewhere(browser: Browser, system: Local) -> None:
