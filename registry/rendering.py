@@ -13,7 +13,8 @@ from markupsafe import Markup
 
 from registry.environment import Environment
 from registry.links import Links
-from registry.rows import NAMED_FILES, NAMED_VERSIONS
+from registry.rows import NAMED_FILES, NAMED_VERSIONS, ModelHistory, ModelVersionFiles
+from registry.timeline import presence
 
 _TEMPLATES = Path(__file__).with_name("templates")
 STYLE = (_TEMPLATES / "style.css").read_text()
@@ -31,6 +32,7 @@ def templates(clock: Callable[[], datetime], links: Links) -> Templates:
     )
     loaded.filters |= {
         "ago": lambda time: f"{humanize.naturaldelta(clock() - time)} ago",
+        "there_since": _there_since,
         "size": lambda size: "-" if size is None else humanize.naturalsize(size),
         "address": _address,
         "shell": shlex.quote,
@@ -45,6 +47,13 @@ def templates(clock: Callable[[], datetime], links: Links) -> Templates:
         "named_versions": NAMED_VERSIONS,
     }
     return loaded
+
+
+def _there_since(row: ModelVersionFiles) -> datetime | None:
+    """Return since when a version is there, or was; None if only its changes would tell."""
+    if isinstance(row, ModelHistory):
+        return presence(row)[-1][0]
+    return None if row.overwrites else row.first_upload_timestamp
 
 
 def _address(name: str, kept: Mapping[str, str], version: int | None = None) -> str:

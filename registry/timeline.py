@@ -171,7 +171,7 @@ def periods(rows: Sequence[ModelHistory]) -> Iterator[Period]:
     by_number = {row.model_version: row for row in rows}
     events = []
     for row in rows:
-        for start, end in _presence(row):
+        for start, end in presence(row):
             events.append((start, True, row.model_version))
             if end:
                 events.append((end, False, row.model_version))
@@ -192,7 +192,7 @@ def periods(rows: Sequence[ModelHistory]) -> Iterator[Period]:
         yield running
 
 
-def _presence(row: ModelHistory) -> list[tuple[datetime, datetime | None]]:
+def presence(row: ModelHistory) -> list[tuple[datetime, datetime | None]]:
     """Return from when until when files of a version were there."""
     found: list[tuple[datetime, datetime | None]] = []
     files = 0

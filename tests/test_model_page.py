@@ -111,7 +111,7 @@ def test_first_comes_what_is_where_and_how_to_get_it(read: Read) -> None:
     text = text_of(read("/models/fraud"))
 
     assert text.index("dev v2 since 2026-03-08 12:00:00 UTC, 2 days ago") < text.index("Timeline")
-    assert "prod v1 first here 2026-03-03 12:00:00 UTC, 7 days ago differs from staging" in text
+    assert "prod v1 since 2026-03-03 12:00:00 UTC, 7 days ago differs from staging" in text
     assert "gs://ml-models-prod/fraud/v1/ model-registry get -e prod fraud v1 ./fraud-v1 " in text
     assert "staging Never was here." in text_of(read("/models/-"))
 
@@ -186,11 +186,12 @@ def test_what_was_removed_is_said_where_it_was(read: Read) -> None:
     assert "prod Not here now. v6 was removed at 2026-03-08 12:00:00 UTC." in alone  # but v5 is
 
 
-def test_what_came_back_was_not_there_all_the_time(read: Read) -> None:
-    for path in ("/models/back", "/models/back/v1"):
-        text = text_of(read(path))
+def test_what_came_back_is_there_since_then(read: Read) -> None:
+    model, version = (text_of(read(path)) for path in ("/models/back", "/models/back/v1"))
 
-        assert "prod v1 first here 2026-03-05 12:00:00 UTC, 5 days ago" in text
+    assert "prod v1 since 2026-03-07 12:00:00 UTC, 3 days ago" in model
+    assert "prod v1 first here 2026-03-05 12:00:00 UTC, 5 days ago" in version
+    for text in (model, version):
         assert "uploaded again once, last upload 2026-03-07 12:00:00" in text
         assert "since 2026-03-05" not in text
         assert "overwritten" not in text
