@@ -51,7 +51,7 @@ class Condition:
         if not found:
             raise InvalidCondition(f"{_EXPECTED}, found {shorten(text)}")
         key, operator, value = _unquoted(found[1]), found[2], _unquoted(found[3])
-        if operator[0] in "<>" and not _NUMBER.fullmatch(value):  # nothing would ever fit
+        if operator[0] in "<>" and not is_number(value):  # nothing would ever fit
             raise InvalidCondition(
                 f"expected a number after {operator}, found {shorten(value)}:"
                 " other text is compared with = or !="
@@ -61,6 +61,11 @@ class Condition:
     def __str__(self) -> str:
         """Return it as it is written."""
         return f"{self.key}{self.operator}{self.value}"
+
+
+def is_number(text: str) -> bool:
+    """Return whether a value is a number, as programs write them."""
+    return bool(_NUMBER.fullmatch(text))
 
 
 def parse_search(text: str) -> tuple[Condition, ...]:

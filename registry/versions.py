@@ -1,11 +1,11 @@
 """What the page of a model shows: each version once, with its environments and files."""
 
 import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
+from registry.condition import is_number
 from registry.environment import Environment
 from registry.rows import NAMED_FILES, Artifact, ModelVersionFiles
 
@@ -204,7 +204,6 @@ def _in_order(pairs: set[Pair]) -> list[Pair]:
     def key(pair: Pair) -> tuple[int, str]:
         if pair[0] in _FIRST:
             return _FIRST.index(pair[0]), ""
-        is_number = re.fullmatch(r"-?[0-9]+(\.[0-9]+)?(e-?[0-9]+)?", pair[1])
-        return len(_FIRST) + (not is_number), pair[0]
+        return len(_FIRST) + (not is_number(pair[1])), pair[0]
 
     return sorted(pairs, key=lambda pair: (key(pair), pair))
