@@ -47,9 +47,6 @@ class Links:
         return template.replace("{value}", quote(value, safe=""))
 
 
-NO_LINKS = Links()
-
-
 def _is_web(template: str) -> bool:
     """Whether it is an address of the web whose host no value can change."""
     if not re.match(r"https?://[\w.:\[\]-]+/", template):

@@ -15,7 +15,7 @@ from registry.condition import Condition, parse_search
 from registry.environment import Environment
 from registry.errors import InvalidCondition, InvalidMoment, QueryFailed
 from registry.inventory import EVERYTHING, Filter, Inventory
-from registry.links import NO_LINKS, Links
+from registry.links import Links
 from registry.moment import parse, parse_past
 from registry.overview import Model, sort_models, totals
 from registry.rendering import templates
@@ -39,9 +39,7 @@ class Page:
     BigQuery's answer, or its error, is kept for a second: many readers cost no more than one.
     """
 
-    def __init__(
-        self, inventory: Inventory, clock: Callable[[], datetime], links: Links = NO_LINKS
-    ) -> None:
+    def __init__(self, inventory: Inventory, clock: Callable[[], datetime], links: Links) -> None:
         """`clock` returns the time in UTC; `links` are those of metadata."""
         self._clock = clock
         self._latest_models = cache.kept_for_a_moment(inventory.latest_models)
