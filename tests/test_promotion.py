@@ -451,38 +451,6 @@ def test_the_registry_is_asked_until_it_knows_or_time_is_up(cloud: Cloud, model:
     assert slept == [1]
 
 
-def test_what_is_overwritten_is_not_removed_and_what_is_gone_needs_no_removal(
-    cloud: Cloud, model: str
-) -> None:
-    bucket = connect_to(cloud.url)("ml-models-dev")
-    one, other, *_ = bucket.objects(f"{model}/")
-    cloud.dev.blob(one.name).upload_from_string(b"newer")
-
-    with pytest.raises(Refused, match=r"/part-0#\d+, found that it was overwritten meanwhile"):
-        bucket.remove(one)
-    for _ in range(2):
-        bucket.remove(other)
-
-    assert cloud.dev.blob(one.name).exists()
-    kept = [blob.name for blob in cloud.client.list_blobs(cloud.dev, prefix=model, versions=True)]
-    assert other.name in kept
-    assert not cloud.dev.blob(other.name).exists()
-
-
-def test_over_a_live_name_nothing_is_restored(cloud: Cloud, model: str) -> None:
-    blob = cloud.dev.blob(f"{model}/v1/part-0")
-    blob.reload()
-    cloud.dev.blob(blob.name, generation=blob.generation).delete()
-    cloud.dev.blob(blob.name).upload_from_string(b"newer")
-
-    bucket = connect_to(cloud.url)("ml-models-dev")
-    with pytest.raises(Refused, match="found one with other bytes"):
-        bucket.restore(blob.name, blob.generation, blob.crc32c)
-    bucket.restore(blob.name, blob.generation, cloud.dev.get_blob(blob.name).crc32c)
-
-    assert cloud.dev.blob(blob.name).download_as_bytes() == b"newer"
-
-
 def test_after_an_error_nothing_more_is_begun() -> None:
     begun, lock = [], threading.Lock()
 

@@ -1,4 +1,4 @@
-"""What an undo of a withdrawal brings back, from what the registry says."""
+"""What a withdrawal removes, and what its undoing brings back."""
 
 from datetime import datetime
 from typing import TYPE_CHECKING, cast
@@ -9,11 +9,23 @@ from registry import withdrawal
 from registry.errors import Refused
 from registry.event import StorageObject
 from registry.rows import Artifact, Registered
-from tests.test_promotion import NOON, artifact, stored, version
+from tests.servers.local_storage import Cloud
+from tests.test_promotion import (
+    NOON,
+    artifact,
+    cloud,
+    connect_to,
+    model,
+    no_requests_for_traces,
+    stored,
+    version,
+)
 
 if TYPE_CHECKING:
     from registry.bucket import Bucket
     from registry.inventory import Inventory
+
+__all__ = ["cloud", "model", "no_requests_for_traces"]  # the fixtures
 
 
 class Listing:
@@ -115,3 +127,35 @@ def test_what_the_registry_has_not_seen_yet_is_waited_for_and_not_an_error() -> 
     assert withdrawal.live(version([file("a", at(1))]), connect) == []
     with pytest.raises(Refused, match="expected m v1 in dev, found none of its files there"):
         withdrawal.live(version([file("a", at(1), at(2))]), connect)
+
+
+def test_what_is_overwritten_is_not_removed_and_what_is_gone_needs_no_removal(
+    cloud: Cloud, model: str
+) -> None:
+    bucket = connect_to(cloud.url)("ml-models-dev")
+    one, other, *_ = bucket.objects(f"{model}/")
+    cloud.dev.blob(one.name).upload_from_string(b"newer")
+
+    with pytest.raises(Refused, match=r"/part-0#\d+, found that it was overwritten meanwhile"):
+        bucket.remove(one)
+    for _ in range(2):
+        bucket.remove(other)
+
+    assert cloud.dev.blob(one.name).exists()
+    kept = [blob.name for blob in cloud.client.list_blobs(cloud.dev, prefix=model, versions=True)]
+    assert other.name in kept
+    assert not cloud.dev.blob(other.name).exists()
+
+
+def test_over_a_live_name_nothing_is_restored(cloud: Cloud, model: str) -> None:
+    blob = cloud.dev.blob(f"{model}/v1/part-0")
+    blob.reload()
+    cloud.dev.blob(blob.name, generation=blob.generation).delete()
+    cloud.dev.blob(blob.name).upload_from_string(b"newer")
+
+    bucket = connect_to(cloud.url)("ml-models-dev")
+    with pytest.raises(Refused, match="found one with other bytes"):
+        bucket.restore(blob.name, blob.generation, blob.crc32c)
+    bucket.restore(blob.name, blob.generation, cloud.dev.get_blob(blob.name).crc32c)
+
+    assert cloud.dev.blob(blob.name).download_as_bytes() == b"newer"
